@@ -1,1 +1,21 @@
-"""Polytalk."""
+"""Flow matching as maths over callables: schedule, guidance and sampler. Nothing here sees a file or a network."""
+
+from polytalk.diffusion.adaptive import AdaptiveProjection, ProjectedDifference
+from polytalk.diffusion.guidance import Branch, Guidance, GuidedClip
+from polytalk.diffusion.sampler import StepCallback, Velocity, draw_noise, sample
+from polytalk.diffusion.schedule import NUM_TRAIN_TIMESTEPS, FlowMatchingSchedule, add_noise
+
+__all__ = [
+    "NUM_TRAIN_TIMESTEPS",
+    "AdaptiveProjection",
+    "Branch",
+    "FlowMatchingSchedule",
+    "Guidance",
+    "GuidedClip",
+    "ProjectedDifference",
+    "StepCallback",
+    "Velocity",
+    "add_noise",
+    "draw_noise",
+    "sample",
+]

@@ -1,0 +1,114 @@
+"""Classifier-free guidance over two conditions, text and sound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from torch import Tensor
+
+from polytalk.diffusion.adaptive import AdaptiveProjection, ProjectedDifference
+from polytalk.errors import PolytalkError
+
+
+class Branch(Enum):
+    """What the network is told in one prediction."""
+
+    FULL = "full"
+    """The prompt and the people's voices."""
+    DROP_TEXT = "drop_text"
+    """The negative prompt, with the voices."""
+    DROP_AUDIO = "drop_audio"
+    """The prompt, with speech features zeroed and treated as one person."""
+    DROP_TEXT_AND_AUDIO = "drop_text_and_audio"
+    """The negative prompt, with speech features zeroed and treated as one person."""
+
+    @property
+    def has_text(self) -> bool:
+        """Whether this prediction sees the prompt."""
+        return self in (Branch.FULL, Branch.DROP_AUDIO)
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether this prediction hears the voices."""
+        return self in (Branch.FULL, Branch.DROP_TEXT)
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How strongly prompt and sound are followed; the released 14B model uses 5 and 4.
+
+    v = uncond + text_scale · (full - drop_text) + audio_scale · (drop_text - uncond), from as few predictions as give
+    that value: two when the text scale is 1 (full and audio dropped, as in the release), when the audio scale is 1 (no
+    uncond is needed) or when both are equal (drop_text cancels out), one when both are 1.
+
+    Raises:
+        PolytalkError: when a scale is negative or not finite.
+    """
+
+    text_scale: float = 5.0
+    """1 adds nothing and saves a prediction."""
+    audio_scale: float = 4.0
+    """1 adds nothing and saves a prediction."""
+    adaptive: AdaptiveProjection | None = None
+    """Projects the differences (arXiv 2410.02416) instead of adding them as they are."""
+
+    def __post_init__(self) -> None:
+        for field, scale in (("guidance", self.text_scale), ("audio guidance", self.audio_scale)):
+            if not (scale >= 0 and math.isfinite(scale)):
+                raise PolytalkError(field, f"a scale of {scale}", "Give 1 (off) or a larger number, e.g. 4.")
+
+    def branches(self) -> tuple[Branch, ...]:
+        """The predictions that `GuidedClip.combine` needs, the full one first."""
+        text, audio = not math.isclose(self.text_scale, 1), not math.isclose(self.audio_scale, 1)
+        if not text:
+            return (Branch.FULL, Branch.DROP_AUDIO) if audio else (Branch.FULL,)
+        if not audio:
+            return (Branch.FULL, Branch.DROP_TEXT)
+        if self.adaptive is None and math.isclose(self.text_scale, self.audio_scale):
+            return (Branch.FULL, Branch.DROP_TEXT_AND_AUDIO)
+        return (Branch.FULL, Branch.DROP_TEXT, Branch.DROP_TEXT_AND_AUDIO)
+
+    def start_clip(self) -> GuidedClip:
+        """Fresh state (momentum) for the steps of one clip."""
+        return GuidedClip(self)
+
+
+class GuidedClip:
+    """Combines the predictions of each step of one clip; holds one momentum per difference."""
+
+    def __init__(self, guidance: Guidance) -> None:
+        self.guidance = guidance
+        self._differences = self._ladder(guidance)
+        settings = guidance.adaptive
+        self._projected = [ProjectedDifference(settings) for _ in self._differences] if settings else None
+
+    @staticmethod
+    def _ladder(guidance: Guidance) -> list[tuple[float, Branch, Branch]]:
+        """(scale, stronger, weaker) down from the full prediction; each step down loses one condition."""
+        branches = guidance.branches()
+        if len(branches) == 1:
+            return []
+        if len(branches) == 2:
+            scale = guidance.text_scale if branches[1] is not Branch.DROP_AUDIO else guidance.audio_scale
+            return [(scale, branches[0], branches[1])]
+        full, drop_text, uncond = branches
+        return [(guidance.text_scale, full, drop_text), (guidance.audio_scale, drop_text, uncond)]
+
+    def combine(self, predictions: Mapping[Branch, Tensor]) -> Tensor:
+        """One velocity from the branches' predictions, each (B, C, F, H, W).
+
+        Raises:
+            KeyError: when a branch that `Guidance.branches` names is missing.
+        """
+        full = predictions[Branch.FULL]
+        velocity = full
+        for index, (scale, stronger, weaker) in enumerate(self._differences):
+            difference = predictions[stronger] - predictions[weaker]
+            if self._projected is not None:
+                difference = self._projected[index].update(difference, full)
+            # full = uncond + the sum of all differences, so (scale - 1) of each is what is left to add
+            velocity = velocity + (scale - 1) * difference
+        return velocity
