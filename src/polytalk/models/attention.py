@@ -1,0 +1,210 @@
+"""The one door to attention, the rotation that rotary embeddings share, and the processors of the Wan attention layers.
+
+Every attention of the network goes through :func:`attend`. PyTorch's own kernel (through diffusers' dispatcher, so that
+`model.set_attention_backend(...)` and context parallelism work) is the default.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention import AttentionModuleMixin
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from torch import Tensor, nn
+
+from polytalk.models.reference_map import reference_attention_map
+
+MATMUL = "matmul"
+
+
+class Rotary(NamedTuple):
+    """Cosines and sines of rotary angles, each float32 and broadcastable to (B, L, heads, head_dim // 2)."""
+
+    cos: Tensor
+    sin: Tensor
+
+
+class ContextTokens(NamedTuple):
+    """What the cross-attentions of every block attend to, before the blocks' own projections."""
+
+    text: Tensor
+    """(B, text tokens, D)"""
+    image: Tensor | None
+    """(B, image tokens, D)"""
+    audio: Tensor
+    """(B, F, P, audio tokens, audio width)"""
+    rotary: Rotary | None
+    """L-RoPE of the audio keys, one position per (B or 1, P * audio tokens); None for one person"""
+
+
+class ContextKeyValues(NamedTuple):
+    """Keys and values of one block's cross-attentions; text and image (B, tokens, heads, d)."""
+
+    text_key: Tensor
+    text_value: Tensor
+    image_key: Tensor | None
+    image_value: Tensor | None
+    audio_key: Tensor
+    """(B, F, P * audio tokens, heads, d), rotated to the people's labels when there are several people"""
+    audio_value: Tensor
+    """as `audio_key`, not rotated"""
+
+
+def rotate(x: Tensor, rotary: Rotary) -> Tensor:
+    """Rotate neighbouring channel pairs of `x` (..., L, heads, d) in float32; returns the dtype of `x`."""
+    first, second = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = rotary
+    turned = torch.stack((first * cos - second * sin, first * sin + second * cos), dim=-1)
+    return turned.flatten(-2).to(x.dtype)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, backend: Any = None, parallel_config: Any = None) -> Tensor:
+    """Attention of (B, L, heads, d) over keys and values (B, S, heads, d).
+
+    `backend` is a name diffusers knows, "matmul", or None: PyTorch's kernel, except where gradients are taken on a CPU.
+    There its backward pass is slower than two plain products with the weights kept.
+    """
+    if backend is None and parallel_config is None and query.device.type == "cpu" and torch.is_grad_enabled():
+        backend = MATMUL
+    if backend == MATMUL:
+        query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        return (scores.softmax(-1) @ value).transpose(1, 2)
+    return dispatch_attention_fn(query, key, value, backend=backend, parallel_config=parallel_config)
+
+
+class AttentionProcessor:
+    """Carries the choices diffusers makes from outside: `set_attention_backend` and `enable_parallelism` set these."""
+
+    _attention_backend = None
+    _parallel_config = None
+
+
+class SelfAttentionProcessor(AttentionProcessor):
+    """Self-attention over all video tokens, which can hand out the reference attention map of its queries and keys."""
+
+    def __call__(
+        self,
+        attn: nn.Module,
+        hidden_states: Tensor,
+        encoder_hidden_states: None = None,
+        attention_mask: None = None,
+        rotary_emb: Rotary | None = None,
+        reference_masks: Tensor | None = None,
+        map_needs_grad: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """(B, L, D) -> (B, L, D) and the map (B, classes, L), None without `reference_masks` (B, classes, L / F)."""
+        if attn.fused_projections:
+            query, key, value = attn.to_qkv(hidden_states).chunk(3, dim=-1)
+        else:
+            query, key, value = attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states)
+        query, key, value = (x.unflatten(-1, (attn.heads, -1)) for x in (attn.norm_q(query), attn.norm_k(key), value))
+        if rotary_emb is not None:
+            query, key = rotate(query, rotary_emb), rotate(key, rotary_emb)
+        reference_map = None
+        if reference_masks is not None:
+            with torch.set_grad_enabled(map_needs_grad and torch.is_grad_enabled()):
+                reference_map = reference_attention_map(
+                    query, key[:, : reference_masks.shape[-1]], reference_masks, self._attend_reference
+                )
+        hidden_states = attend(query, key, value, self._attention_backend, self._parallel_config)
+        return attn.to_out[1](attn.to_out[0](hidden_states.flatten(2).to(query.dtype))), reference_map
+
+    def _attend_reference(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return attend(query, key, value, self._attention_backend)
+
+
+class ContextAttentionProcessor(AttentionProcessor):
+    """Decoupled attention to text and picture: each with its own keys and values, the results summed."""
+
+    def __call__(
+        self, attn: nn.Module, hidden_states: Tensor, encoder_hidden_states: ContextKeyValues, *unused: None
+    ) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        context = encoder_hidden_states
+        query = attn.norm_q(attn.to_q(hidden_states)).unflatten(-1, (attn.heads, -1))
+        out = attend(query, context.text_key, context.text_value, self._attention_backend)
+        if context.image_key is not None:
+            assert context.image_value is not None
+            out = out + attend(query, context.image_key, context.image_value, self._attention_backend)
+        return attn.to_out[1](attn.to_out[0](out.flatten(2).to(query.dtype)))
+
+
+class AudioCrossAttention(nn.Module, AttentionModuleMixin):
+    """Video tokens of a latent frame attend to that frame's audio tokens of all people (paper, section 3.3).
+
+    Args:
+        dim: width of the video tokens.
+        heads: number of attention heads.
+        audio_dim: width of the audio tokens.
+    """
+
+    _default_processor_cls = AttentionProcessor
+    _available_processors: list[type] = [AttentionProcessor]  # noqa: RUF012 (diffusers' attribute)
+    _supports_qkv_fusion = False
+
+    def __init__(self, dim: int, heads: int, audio_dim: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_q = nn.Linear(dim, dim)
+        self.to_k = nn.Linear(audio_dim, dim)
+        self.to_v = nn.Linear(audio_dim, dim)
+        self.to_out = nn.Linear(dim, dim)
+        self.set_processor(AttentionProcessor())
+
+    def project(self, audio: Tensor, rotary: Rotary | None) -> tuple[Tensor, Tensor]:
+        """Audio tokens (B, F, P, N, audio_dim) -> keys, rotated by `rotary`, and values (B, F, P * N, heads, d)."""
+        audio = audio.flatten(2, 3)
+        key, value = (x.unflatten(-1, (self.heads, -1)) for x in (self.to_k(audio), self.to_v(audio)))
+        return (key if rotary is None else rotate(key, rotary)), value
+
+    def forward(self, hidden_states: Tensor, key: Tensor, value: Tensor, rotary: Rotary | None = None) -> Tensor:
+        """(B, L, D) -> (B, L, D); `rotary` is the L-RoPE of the video tokens' labels, None for one person."""
+        frames = key.shape[1]
+        query = self.to_q(hidden_states).unflatten(-1, (self.heads, -1))
+        if rotary is not None:
+            query = rotate(query, rotary)
+        # latent frames become batch entries, so that a frame sees its own sound alone
+        query = query.unflatten(1, (frames, -1)).flatten(0, 1)
+        out = attend(query, key.flatten(0, 1), value.flatten(0, 1), self.processor._attention_backend)
+        return self.to_out(out.flatten(2).unflatten(0, (-1, frames)).flatten(1, 2).to(query.dtype))
+
+
+class RotaryEmbedding3D(nn.Module):
+    """Wan's rotary positions over frame, row and column, computed once per call for the grid at hand.
+
+    Unlike diffusers' `WanRotaryPosEmbed` it holds no table: nothing loses precision in `model.to(torch.bfloat16)`, and
+    no longest video is assumed. Channels are shared out the same way: columns and rows take d // 6 pairs each.
+    """
+
+    def __init__(self, head_dim: int, patch_size: tuple[int, int, int], theta: float = 10000.0) -> None:
+        super().__init__()
+        spatial = 2 * (head_dim // 6)
+        self.axis_dims = (head_dim - 2 * spatial, spatial, spatial)
+        self.patch_size, self.theta = patch_size, theta
+
+    def forward(self, hidden_states: Tensor) -> Rotary:
+        """Latent (B, C, F, H, W) -> tables (1, L, 1, d / 2) for its L patches."""
+        grid = [size // patch for size, patch in zip(hidden_states.shape[2:], self.patch_size, strict=True)]
+        angles = []
+        for axis, (size, dim) in enumerate(zip(grid, self.axis_dims, strict=True)):
+            shape = [1, 1, 1, dim // 2]
+            shape[axis] = size
+            positions = torch.arange(size, device=hidden_states.device, dtype=torch.float32)
+            angles.append(rotary_angles(positions, dim, self.theta).view(shape).expand(*grid, -1))
+        angle = torch.cat(angles, dim=-1).flatten(0, 2)[None, :, None]
+        return Rotary(angle.cos(), angle.sin())
+
+
+def rotary_angles(positions: Tensor, dim: int, theta: float = 10000.0) -> Tensor:
+    """Angles (..., dim / 2) in float32 of real-valued `positions` (...)."""
+    steps = torch.arange(0, dim, 2, device=positions.device, dtype=torch.float32)
+    return positions.float()[..., None] * theta ** (-steps / dim)
+
+
+def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """`norm` in float32, returned in float32 (adaLN modulates it there)."""
+    weight, bias = (None if p is None else p.float() for p in (norm.weight, norm.bias))
+    return F.layer_norm(x.float(), norm.normalized_shape, weight, bias, norm.eps)

@@ -1,0 +1,484 @@
+"""MultiTalk's network: Wan2.1's image-to-video transformer with an audio branch that binds each voice to its person."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
+from diffusers.loaders import FromOriginalModelMixin, PeftAdapterMixin
+from diffusers.models.attention import AttentionMixin, FeedForward
+from diffusers.models.cache_utils import CacheMixin
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.normalization import FP32LayerNorm
+from diffusers.models.transformers.transformer_wan import WanAttention, WanTimeTextImageEmbedding
+from diffusers.utils import BaseOutput
+from torch import Tensor, nn
+
+from polytalk.errors import PolytalkError
+from polytalk.models.attention import (
+    AudioCrossAttention,
+    ContextAttentionProcessor,
+    ContextKeyValues,
+    ContextTokens,
+    Rotary,
+    RotaryEmbedding3D,
+    SelfAttentionProcessor,
+    layer_norm,
+)
+from polytalk.models.audio_adapter import AudioAdapter
+from polytalk.models.label_rotary_embedding import class_labels, label_rotary, video_labels
+from polytalk.models.reference_map import class_masks, winning_class
+
+SMALLEST_SIGMA = 1e-3
+"""Noise level below which a clean prediction is no longer turned into a velocity by division."""
+
+
+@dataclass
+class MultiTalkTransformerOutput(BaseOutput):
+    """What one call of the network gives."""
+
+    sample: Tensor
+    """velocity, noise - data, (B, out_channels, F, H, W)"""
+    reference_maps: list[Tensor] | None = None
+    """per block asked for, (B, P + 1, L): mean attention to a token of each person and, last, of the background"""
+    labels: list[Tensor] | None = None
+    """per block, (B, F, H / 2, W / 2) int64: the class (person, or P for the background) read from the block's map"""
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """All that depends on text, picture or sound alone: each block's keys and values. Made once per clip by
+    `MultiTalkTransformer3DModel.prepare_conditioning`, used at every step."""
+
+    blocks: tuple[ContextKeyValues, ...]
+    """one entry per block"""
+    people: int
+    """voices the audio keys hold"""
+    binds: Tensor | None = None
+    """(B,) bool: samples whose labels matter; None = all of them, if there are several people"""
+
+    @staticmethod
+    def concatenate(parts: Sequence[Conditioning]) -> Conditioning:
+        """Stack conditionings along the batch, e.g. the branches of guidance.
+
+        A one-person branch beside many-people ones has its voice repeated: attention over identical copies equals
+        attention over one, and its samples are not rotated.
+        """
+        people = max(part.people for part in parts)
+        if any(part.people not in (1, people) for part in parts):
+            found = sorted({part.people for part in parts})
+            raise PolytalkError("conditioning", f"branches have {found} people", "Give 1 or one common number.")
+        blocks = []
+        for entries in zip(*(part.blocks for part in parts), strict=True):
+            voices = [_repeat_voice(kv, people // part.people) for kv, part in zip(entries, parts, strict=True)]
+            columns = zip(*voices, strict=True)
+            blocks.append(ContextKeyValues(*(None if None in column else torch.cat(column) for column in columns)))
+        binds = [_binding_samples(part) for part in parts]
+        return Conditioning(tuple(blocks), people, torch.cat(binds) if people > 1 else None)
+
+
+def _repeat_voice(kv: ContextKeyValues, times: int) -> ContextKeyValues:
+    repeats = (1, 1, times, 1, 1)
+    return kv._replace(audio_key=kv.audio_key.repeat(repeats), audio_value=kv.audio_value.repeat(repeats))
+
+
+def _binding_samples(part: Conditioning) -> Tensor:
+    key = part.blocks[0].text_key
+    return key.new_full(key.shape[:1], part.people > 1, dtype=torch.bool) if part.binds is None else part.binds
+
+
+class MultiTalkTransformerBlock(nn.Module):
+    """Self-attention, text and picture cross-attention, audio cross-attention, feed-forward.
+
+    Args:
+        dim, ffn_dim, num_heads: widths of the block.
+        audio_dim: width of the audio tokens.
+        has_image: whether there are picture tokens to attend to.
+        eps: of the norms.
+    """
+
+    def __init__(self, dim: int, ffn_dim: int, num_heads: int, audio_dim: int, has_image: bool, eps: float) -> None:
+        super().__init__()
+        head_dim = dim // num_heads
+        self.norm1 = FP32LayerNorm(dim, eps, elementwise_affine=False)
+        self.attn1 = WanAttention(dim, num_heads, head_dim, eps, processor=SelfAttentionProcessor())
+        self.norm2 = FP32LayerNorm(dim, eps, elementwise_affine=True)
+        self.attn2 = WanAttention(
+            dim,
+            num_heads,
+            head_dim,
+            eps,
+            added_kv_proj_dim=dim if has_image else None,
+            cross_attention_dim_head=head_dim,
+            processor=ContextAttentionProcessor(),
+        )
+        self.norm_audio = FP32LayerNorm(dim, eps, elementwise_affine=True)
+        self.audio_attn = AudioCrossAttention(dim, num_heads, audio_dim)
+        self.norm3 = FP32LayerNorm(dim, eps, elementwise_affine=False)
+        self.ffn = FeedForward(dim, inner_dim=ffn_dim, activation_fn="gelu-approximate")
+        self.scale_shift_table = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
+
+    def project_context(self, tokens: ContextTokens) -> ContextKeyValues:
+        """The keys and values of this block's cross-attentions."""
+        attn = self.attn2
+        if attn.fused_projections:
+            key, value = attn.to_kv(tokens.text).chunk(2, dim=-1)
+        else:
+            key, value = attn.to_k(tokens.text), attn.to_v(tokens.text)
+        image_key = image_value = None
+        if tokens.image is not None:
+            if attn.fused_projections:
+                image_key, image_value = attn.to_added_kv(tokens.image).chunk(2, dim=-1)
+            else:
+                image_key, image_value = attn.add_k_proj(tokens.image), attn.add_v_proj(tokens.image)
+            image_key = attn.norm_added_k(image_key).unflatten(-1, (attn.heads, -1))
+            image_value = image_value.unflatten(-1, (attn.heads, -1))
+        return ContextKeyValues(
+            attn.norm_k(key).unflatten(-1, (attn.heads, -1)),
+            value.unflatten(-1, (attn.heads, -1)),
+            image_key,
+            image_value,
+            *self.audio_attn.project(tokens.audio, tokens.rotary),
+        )
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        context: ContextTokens | ContextKeyValues,
+        temb: Tensor,
+        rotary_emb: Rotary,
+        reference_masks: Tensor | None = None,
+        given_labels: Tensor | None = None,
+        binds: Tensor | None = None,
+        return_map: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """One block.
+
+        Args:
+            hidden_states: (B, L, D) video tokens.
+            context: tokens to attend to, or this block's keys and values of them.
+            temb: (B, 6, D) modulation from the timestep.
+            rotary_emb: rotary tables of the video tokens.
+            reference_masks: (B, P + 1, L / F) bool, or None where no map is needed.
+            given_labels: (B, L) labels that override the map's; NaN keeps the map's.
+            binds: (B,) bool, False for samples that hear one person and must not be rotated.
+            return_map: also return the reference map (B, P + 1, L), with gradient.
+        """
+        dtype = hidden_states.dtype
+        modulation = (self.scale_shift_table.float() + temb.float()).chunk(6, dim=1)
+        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation
+        if isinstance(context, ContextTokens):
+            context = self.project_context(context)
+
+        normed = (layer_norm(hidden_states, self.norm1) * (1 + scale) + shift).to(dtype)
+        attended, reference_map = self.attn1(
+            normed, rotary_emb=rotary_emb, reference_masks=reference_masks, map_needs_grad=return_map
+        )
+        hidden_states = (hidden_states.float() + attended * gate).to(dtype)
+
+        normed = layer_norm(hidden_states, self.norm2).to(dtype)
+        hidden_states = hidden_states + self.attn2(normed, context)
+
+        labels = _labels(reference_map, reference_masks, given_labels, binds)
+        head_dim = hidden_states.shape[-1] // self.audio_attn.heads
+        normed = layer_norm(hidden_states, self.norm_audio).to(dtype)
+        rotary = None if labels is None else label_rotary(labels, head_dim)
+        hidden_states = hidden_states + self.audio_attn(normed, context.audio_key, context.audio_value, rotary)
+
+        normed = (layer_norm(hidden_states, self.norm3) * (1 + ffn_scale) + ffn_shift).to(dtype)
+        hidden_states = (hidden_states.float() + self.ffn(normed) * ffn_gate).to(dtype)
+        if return_map:
+            assert reference_map is not None
+            return hidden_states, reference_map
+        return hidden_states
+
+
+def _labels(
+    reference_map: Tensor | None, masks: Tensor | None, given: Tensor | None, binds: Tensor | None
+) -> Tensor | None:
+    labels = None if reference_map is None or masks is None else video_labels(reference_map, masks)
+    if labels is not None and given is not None:
+        labels = torch.where(given.isnan(), labels, given)
+    elif labels is None:
+        labels = given
+    return labels if labels is None or binds is None else labels * binds[:, None]
+
+
+# lets diffusers' step caches skip blocks
+TransformerBlockRegistry.register(MultiTalkTransformerBlock, TransformerBlockMetadata(return_hidden_states_index=0))
+
+
+class MultiTalkTransformer3DModel(
+    ModelMixin, ConfigMixin, PeftAdapterMixin, FromOriginalModelMixin, CacheMixin, AttentionMixin
+):
+    """The transformer of MultiTalk (arXiv 2505.22647). The defaults are the released 14B model.
+
+    Args:
+        patch_size: latent frames, rows and columns per token.
+        num_attention_heads, attention_head_dim, num_layers, ffn_dim: size; D = heads * head_dim.
+        in_channels: noisy latent, mask and condition latent together; the condition latent comes last.
+        out_channels: of the latent.
+        text_dim, text_len: width and number of the text tokens; shorter texts are padded with zeros. None = any number.
+        freq_dim: width of the sinusoidal timestep embedding, even.
+        image_dim: width of the picture tokens, of any number; None = no picture branch.
+        audio_layers, audio_channels: of the speech features.
+        audio_window: video frames in the window of speech features.
+        audio_hidden_dim, audio_tokens, audio_dim: hidden width, tokens per latent frame and token width of the adapter.
+        frames_per_latent: video frames in every latent frame but the first.
+        eps: of the norms.
+        prediction_type: what the last layer predicts: "velocity" (noise - data, as released) or "reference_change" (the
+            clean latent minus the condition latent; better for a small model, which then copies unseen texture). The
+            sample is a velocity in either case.
+    """
+
+    _supports_gradient_checkpointing = True
+    _skip_layerwise_casting_patterns = ["patch_embedding", "condition_embedder", "norm"]  # noqa: RUF012
+    _no_split_modules = ["MultiTalkTransformerBlock"]  # noqa: RUF012
+    _keep_in_fp32_modules = ["time_embedder", "scale_shift_table", "norm1", "norm2", "norm3", "norm_audio"]  # noqa: RUF012
+    _repeated_blocks = ["MultiTalkTransformerBlock"]  # noqa: RUF012
+
+    @register_to_config
+    def __init__(
+        self,
+        patch_size: tuple[int, int, int] = (1, 2, 2),
+        num_attention_heads: int = 40,
+        attention_head_dim: int = 128,
+        in_channels: int = 36,
+        out_channels: int = 16,
+        text_dim: int = 4096,
+        text_len: int | None = 512,
+        freq_dim: int = 256,
+        ffn_dim: int = 13824,
+        num_layers: int = 40,
+        image_dim: int | None = 1280,
+        audio_layers: int = 12,
+        audio_channels: int = 768,
+        audio_window: int = 5,
+        audio_hidden_dim: int = 512,
+        audio_tokens: int = 32,
+        audio_dim: int = 768,
+        frames_per_latent: int = 4,
+        eps: float = 1e-6,
+        prediction_type: Literal["velocity", "reference_change"] = "velocity",
+    ) -> None:
+        super().__init__()
+        if prediction_type not in ("velocity", "reference_change"):
+            raise PolytalkError("prediction_type", f"is {prediction_type!r}", 'Use "velocity" or "reference_change".')
+        dim = num_attention_heads * attention_head_dim
+        patch_size = tuple(patch_size)  # type: ignore[assignment]  # a list when read from JSON
+        self.rope = RotaryEmbedding3D(attention_head_dim, patch_size)
+        self.patch_embedding = nn.Conv3d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
+        self.condition_embedder = WanTimeTextImageEmbedding(dim, freq_dim, dim * 6, text_dim, image_dim)
+        self.audio_adapter = AudioAdapter(
+            audio_layers, audio_channels, audio_window, frames_per_latent, audio_hidden_dim, audio_tokens, audio_dim
+        )
+        self.blocks = nn.ModuleList(
+            MultiTalkTransformerBlock(dim, ffn_dim, num_attention_heads, audio_dim, image_dim is not None, eps)
+            for _ in range(num_layers)
+        )
+        self.norm_out = FP32LayerNorm(dim, eps, elementwise_affine=False)
+        self.proj_out = nn.Linear(dim, out_channels * math.prod(patch_size))
+        self.scale_shift_table = nn.Parameter(torch.randn(1, 2, dim) / dim**0.5)
+        if prediction_type == "reference_change":  # an untrained model shows the reference
+            nn.init.zeros_(self.proj_out.weight)
+            nn.init.zeros_(self.proj_out.bias)
+        self.gradient_checkpointing = False
+
+    @classmethod
+    def from_official(cls, state_dict: dict[str, Tensor], config: dict[str, Any]) -> MultiTalkTransformer3DModel:
+        """Build from the released names; `config` has the release's keys. Weights are taken over, not copied.
+
+        Raises PolytalkError naming tensors that are missing, left over or of another shape.
+        """
+        from polytalk.models.official import load_transformer
+
+        return load_transformer(cls, state_dict, config)
+
+    def prepare_conditioning(
+        self,
+        encoder_hidden_states: Tensor,
+        encoder_hidden_states_image: Tensor | None,
+        encoder_hidden_states_audio: Tensor | None,
+        num_latent_frames: int | None = None,
+    ) -> Conditioning:
+        """Do all the work that does not depend on the noisy latent or the timestep; arguments as in `forward`.
+
+        `num_latent_frames` (F) is needed when there is no sound.
+        """
+        tokens, people = self._context_tokens(
+            encoder_hidden_states, encoder_hidden_states_image, encoder_hidden_states_audio, num_latent_frames
+        )
+        return Conditioning(tuple(block.project_context(tokens) for block in self.blocks), people)
+
+    def _context_tokens(
+        self, text: Tensor, image: Tensor | None, audio: Tensor | None, num_latent_frames: int | None
+    ) -> tuple[ContextTokens, int]:
+        config, dtype = self.config, self.patch_embedding.weight.dtype
+        if config.text_len is not None:
+            if text.shape[1] > config.text_len:
+                problem = f"has {text.shape[1]} tokens"
+                raise PolytalkError("encoder_hidden_states", problem, f"Give at most {config.text_len}.")
+            text = F.pad(text, (0, 0, 0, config.text_len - text.shape[1]))
+        if audio is None:
+            if num_latent_frames is None:
+                raise PolytalkError("num_latent_frames", "is missing", "Without sound, give the latent frames.")
+            frames = 1 + (num_latent_frames - 1) * config.frames_per_latent
+            shape = (text.shape[0], 1, frames, config.audio_window, config.audio_layers, config.audio_channels)
+            audio = torch.zeros(shape, device=text.device)
+        people = audio.shape[1]
+        rotary = None
+        if people > 1:
+            labels = class_labels(people, audio.device)[:-1].repeat_interleave(config.audio_tokens)
+            rotary = label_rotary(labels, config.attention_head_dim)
+        embed = self.condition_embedder
+        tokens = ContextTokens(
+            embed.text_embedder(text.to(dtype)),
+            embed.image_embedder(image.to(dtype)) if image is not None and embed.image_embedder is not None else None,
+            self.audio_adapter(audio.to(dtype)),
+            rotary,
+        )
+        return tokens, people
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_hidden_states_image: Tensor | None = None,
+        encoder_hidden_states_audio: Tensor | None = None,
+        speaker_masks: Tensor | None = None,
+        *,
+        conditioning: Conditioning | None = None,
+        speaker_labels: Tensor | None = None,
+        return_reference_maps: bool | Sequence[int] = False,
+        return_labels: bool = False,
+        return_dict: bool = True,
+    ) -> MultiTalkTransformerOutput | tuple[Tensor]:
+        """Predict the velocity.
+
+        Args:
+            hidden_states: (B, in_channels, F, H, W): noisy latent, mask and condition latent.
+            timestep: (B,) in 0..1000.
+            encoder_hidden_states: (B, text tokens, text_dim).
+            encoder_hidden_states_image: (B, image tokens, image_dim) or None.
+            encoder_hidden_states_audio: (B, P, T, window, layers, channels), T = frames_per_latent * (F - 1) + 1; None
+                stands for zeros for one person.
+            speaker_masks: (B, P, H, W) bool: who is where in the first latent frame; needed for two people or more.
+            conditioning: replaces the three `encoder_hidden_states*`.
+            speaker_labels: (B, F, H / 2, W / 2) int64: the true class of each token (person, or P for the background)
+                in place of the map's; -1 keeps the map's.
+            return_reference_maps: return the maps of all blocks, or of those listed, with gradient.
+            return_labels: return every block's classes, read from its map.
+            return_dict: False returns the tuple (sample,).
+        """
+        grid = self._grid(hidden_states)
+        if conditioning is None:
+            if encoder_hidden_states is None:
+                raise PolytalkError("encoder_hidden_states", "is missing", "Give text tokens or a conditioning.")
+            tokens, people = self._context_tokens(
+                encoder_hidden_states, encoder_hidden_states_image, encoder_hidden_states_audio, hidden_states.shape[2]
+            )
+            contexts: Sequence[ContextTokens | ContextKeyValues] = [tokens] * len(self.blocks)
+            frames = tokens.audio.shape[1]
+        else:
+            contexts, people = conditioning.blocks, conditioning.people
+            frames = contexts[0].audio_key.shape[1]
+        if frames != grid[0]:
+            problem = f"has sound for {frames} latent frames"
+            raise PolytalkError("encoder_hidden_states_audio", problem, f"The latent has {grid[0]}.")
+        binds = None if conditioning is None else conditioning.binds
+        wanted = self._blocks_with_maps(return_reference_maps)
+        labels = _given_labels(speaker_labels, people)
+        masks = self._reference_masks(speaker_masks, people, labels, bool(wanted) or return_labels)
+
+        dtype = self.patch_embedding.weight.dtype
+        rotary = self.rope(hidden_states)
+        states = self.patch_embedding(hidden_states.to(dtype)).flatten(2).transpose(1, 2).contiguous()
+        temb, modulation = self._embed_time(timestep)
+        maps: list[Tensor] = []
+        classes: list[Tensor] = []
+        for index, (block, context) in enumerate(zip(self.blocks, contexts, strict=True)):
+            needs_map = index in wanted or return_labels
+            arguments = (context, modulation, rotary, masks, labels, binds, needs_map)
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                states = self._gradient_checkpointing_func(block, states, *arguments)
+            else:
+                states = block(states, *arguments)
+            if needs_map:
+                states, reference_map = states
+                maps.append(reference_map)
+                if return_labels:
+                    classes.append(winning_class(reference_map, masks).unflatten(1, grid))
+        sample = self._to_sample(states, temb, grid, hidden_states, timestep)
+        if not return_dict:
+            return (sample,)
+        chosen = [m for i, m in enumerate(maps) if not return_labels or i in wanted] if wanted else None
+        return MultiTalkTransformerOutput(sample, chosen, classes if return_labels else None)
+
+    def _grid(self, hidden_states: Tensor) -> tuple[int, int, int]:
+        sizes, patch = hidden_states.shape[2:], self.config.patch_size
+        if hidden_states.ndim != 5 or hidden_states.shape[1] != self.config.in_channels:
+            problem = f"has shape {tuple(hidden_states.shape)}"
+            raise PolytalkError("hidden_states", problem, f"Give (B, {self.config.in_channels}, F, H, W).")
+        if any(size % step for size, step in zip(sizes, patch, strict=True)):
+            problem = f"has frames, rows and columns {tuple(sizes)}"
+            raise PolytalkError("hidden_states", problem, f"Give multiples of {tuple(patch)}.")
+        frames, rows, columns = (size // step for size, step in zip(sizes, patch, strict=True))
+        return frames, rows, columns
+
+    def _blocks_with_maps(self, asked: bool | Sequence[int]) -> set[int]:
+        if isinstance(asked, bool):
+            return set(range(len(self.blocks))) if asked else set()
+        return {index % len(self.blocks) for index in asked}
+
+    def _reference_masks(
+        self, masks: Tensor | None, people: int, labels: Tensor | None, map_wanted: bool
+    ) -> Tensor | None:
+        """Class masks (B, P + 1, L / F), or None where no map has to be computed."""
+        binds_by_map = people > 1 and (labels is None or bool(labels.isnan().any()))
+        if not (binds_by_map or map_wanted):
+            return None
+        if masks is None:
+            raise PolytalkError("speaker_masks", f"is missing for {people} people", "Give (B, P, H, W), bool.")
+        if masks.ndim != 4 or (people > 1 and masks.shape[1] != people):
+            problem = f"has shape {tuple(masks.shape)} for {people} people"
+            raise PolytalkError("speaker_masks", problem, "Give (B, P, H, W), bool.")
+        return class_masks(masks, self.config.patch_size)
+
+    def _embed_time(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        """Timestep (B,) -> the embedding (B, D) for the output layer and (B, 6, D) for the blocks."""
+        embed = self.condition_embedder
+        sinusoid = embed.timesteps_proj(timestep.float())
+        temb = embed.time_embedder(sinusoid.to(embed.time_embedder.linear_1.weight.dtype))
+        modulation = embed.time_proj(embed.act_fn(temb).to(self.patch_embedding.weight.dtype))
+        return temb, modulation.unflatten(1, (6, -1))
+
+    def _to_sample(
+        self, states: Tensor, temb: Tensor, grid: tuple[int, int, int], model_input: Tensor, timestep: Tensor
+    ) -> Tensor:
+        """Video tokens (B, L, D) -> velocity (B, out_channels, F, H, W)."""
+        shift, scale = (self.scale_shift_table.float() + temb.float()[:, None]).chunk(2, dim=1)
+        states = (layer_norm(states, self.norm_out) * (1 + scale) + shift).to(states.dtype)
+        patches = self.proj_out(states).unflatten(-1, (*self.config.patch_size, -1)).unflatten(1, grid)
+        output = patches.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+        if self.config.prediction_type == "velocity":
+            return output.to(model_input.dtype)
+        noisy = model_input[:, : self.config.out_channels].float()
+        clean = model_input[:, -self.config.out_channels :].float() + output.float()
+        sigma = (timestep.float() / 1000).clamp(min=SMALLEST_SIGMA).view(-1, 1, 1, 1, 1)
+        return (noisy - clean) / sigma
+
+
+def _given_labels(speaker_labels: Tensor | None, people: int) -> Tensor | None:
+    """True classes (B, F, h, w) -> labels (B, L), NaN where the map decides; None for one person."""
+    if speaker_labels is None or people == 1:
+        return None
+    flat = speaker_labels.flatten(1)
+    labels = class_labels(people, flat.device)[flat.clamp(min=0)]
+    return labels.masked_fill(flat < 0, torch.nan)
