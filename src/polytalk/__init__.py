@@ -1,1 +1,22 @@
-"""Polytalk."""
+"""One picture, one voice per person and a prompt in; a video in which everybody speaks with their own voice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from polytalk.errors import PolytalkError
+from polytalk.scene import Box, Scene, Speaker
+
+if TYPE_CHECKING:
+    from polytalk.pipelines import MultiTalkPipeline
+
+__all__ = ["Box", "MultiTalkPipeline", "PolytalkError", "Scene", "Speaker"]
+
+
+def __getattr__(name: str) -> Any:
+    # The pipeline brings torch and diffusers, which take seconds to import; a scene needs neither.
+    if name == "MultiTalkPipeline":
+        from polytalk.pipelines import MultiTalkPipeline
+
+        return MultiTalkPipeline
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
