@@ -1,0 +1,169 @@
+"""How people move: sway, turns, blinks and gazes, and the events that prompts speak of.
+
+A person's motion is a dictionary of float arrays, one value per frame, named like the fields of `Pose`; positions are in
+head heights relative to the place of the person until `scenes` puts them into the frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+FPS = 25.0
+BLINKS_PER_SECOND = 0.3
+"""Mean rate of blinks (Poisson); people blink 15-20 times a minute."""
+BLINK = np.array([0.5, 1.0, 1.0, 0.6, 0.2])
+"""Eyelids over the five frames (0.2 s) of one blink."""
+GAZE_SHIFTS_PER_SECOND = 0.7
+BROW_RAISES_PER_SECOND = 0.25
+
+Tracks = dict[str, np.ndarray]
+"""Field of `Pose` -> float array (frames,)."""
+
+
+def smooth_noise(rng: np.random.Generator, count: int, period: float) -> np.ndarray:
+    """Smooth random track of (count,) values, mostly within -1..1; `period` is its usual time scale in seconds."""
+    time = np.arange(count) / FPS
+    track = np.zeros(count)
+    for share, factor in ((0.6, 1.0), (0.3, 0.53), (0.2, 0.31)):
+        track += share * np.sin(2 * np.pi * (time / (period * factor * rng.uniform(0.8, 1.25)) + rng.random()))
+    return track
+
+
+def ramp(count: int, start: int, end: int) -> np.ndarray:
+    """0 until `start`, then smoothly to 1 at `end` (cosine)."""
+    position = np.clip((np.arange(count) - start) / max(1, end - start), 0.0, 1.0)
+    return 0.5 - 0.5 * np.cos(np.pi * position)
+
+
+def pulse(count: int, start: int, end: int) -> np.ndarray:
+    """0, smoothly to 1 in the first quarter of [start, end), held, and back in the last quarter."""
+    edge = max(2, (end - start) // 4)
+    return ramp(count, start, start + edge) - ramp(count, end - edge, end)
+
+
+def occasional(rng: np.random.Generator, count: int, rate: float, shape: np.ndarray) -> np.ndarray:
+    """`shape` added at random times, `rate` times a second on average."""
+    track = np.zeros(count + 2 * len(shape))
+    for start in np.flatnonzero(rng.random(count + len(shape)) < rate / FPS):
+        stop = start + len(shape)
+        track[start:stop] = np.maximum(track[start:stop], shape)
+    return track[len(shape) : len(shape) + count]
+
+
+def idle(rng: np.random.Generator, count: int, motion: float, speaking: np.ndarray, towards: float) -> Tracks:
+    """Motion of somebody who listens and speaks.
+
+    Args:
+        count: frames.
+        motion: amount, 0 (only blinks and gazes) to 1.
+        speaking: bool (count,); speakers move more.
+        towards: side on which the others are, -1 to 1 (0: nobody).
+    """
+    kernel = np.ones(9) / 9
+    energy = np.convolve(np.pad(speaking.astype(float), 4, mode="edge"), kernel, mode="valid")
+    lively = motion * (0.5 + 0.5 * energy)
+    gaze = np.zeros((2, count))
+    look, end = rng.normal(0, 0.25, 2) + (0.3 * towards, 0), 0
+    for index in range(count):
+        if index >= end:
+            end = index + 1 + int(rng.exponential(FPS / GAZE_SHIFTS_PER_SECOND))
+            look = rng.normal(0, (0.3, 0.15)) + (0.35 * towards * (rng.random() < 0.5), 0)
+        gaze[:, index] = look
+    base_yaw = float(np.clip(rng.normal(0.25 * towards, 0.22), -0.7, 0.7))
+    return {
+        "dx": motion * 0.05 * smooth_noise(rng, count, 2.4),
+        "dy": motion * 0.02 * smooth_noise(rng, count, 1.9),
+        "scale": 1.0 + motion * 0.015 * smooth_noise(rng, count, 2.8),
+        "roll": rng.normal(0, 0.03) + lively * 0.07 * smooth_noise(rng, count, 1.8),
+        "yaw": base_yaw + lively * 0.25 * smooth_noise(rng, count, 1.9),
+        "pitch": rng.normal(0, 0.12) + lively * 0.28 * smooth_noise(rng, count, 0.9),
+        "lean": motion * 0.03 * smooth_noise(rng, count, 2.2),
+        "smile": np.full(count, float(np.clip(rng.normal(0.15, 0.2), -0.3, 0.5))),
+        "blink": occasional(rng, count, BLINKS_PER_SECOND, BLINK),
+        "gaze_x": np.clip(gaze[0], -1, 1),
+        "gaze_y": np.clip(gaze[1], -1, 1),
+        "brow": rng.normal(0, 0.2)
+        + occasional(rng, count, BROW_RAISES_PER_SECOND * (0.3 + motion), np.hanning(14)[1:-1]),
+        "hand": np.zeros(count),
+        "hand_angle": np.zeros(count),
+    }
+
+
+def random_mouth(rng: np.random.Generator, count: int, talking: bool) -> np.ndarray:
+    """Mouth (count, 3) of somebody who babbles without sound, or keeps it shut: opening, width, rounding."""
+    track = np.zeros((count, 3))
+    track[:, 1] = 0.5
+    if talking:
+        syllables = np.clip(0.35 + 0.55 * smooth_noise(rng, count, 0.36), 0, 1)
+        phrase = np.clip(0.6 + 1.2 * smooth_noise(rng, count, 2.0), 0, 1)
+        track[:, 0] = syllables * phrase * rng.uniform(0.6, 1.1)
+        track[:, 1] = 0.5 + 0.45 * smooth_noise(rng, count, 0.5)
+        track[:, 2] = np.clip(0.2 + 0.7 * smooth_noise(rng, count, 0.6), 0, 1) * (track[:, 0] > 0)
+    return np.clip(track, 0, 1).astype(np.float32)
+
+
+def _nods(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
+    count = len(tracks["pitch"])
+    envelope = pulse(count, start, end)
+    tracks["pitch"] += envelope * 1.5 * np.sin(2 * np.pi * (np.arange(count) - start) / 12.5)
+    tracks["dy"] += envelope * 0.035 * np.sin(2 * np.pi * (np.arange(count) - start) / 12.5)
+
+
+def _shakes(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
+    count = len(tracks["yaw"])
+    envelope = pulse(count, start, end)
+    tracks["yaw"] = (1 - 0.7 * envelope) * tracks["yaw"] + envelope * 0.85 * np.sin(
+        2 * np.pi * (np.arange(count) - start) / 12.0
+    )
+
+
+def _waves(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
+    count = len(tracks["hand"])
+    tracks["hand"] += pulse(count, start, end)
+    tracks["hand_angle"] += 0.38 * np.sin(2 * np.pi * (np.arange(count) - start) / 9.0) * pulse(count, start, end)
+
+
+def _raises(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
+    tracks["hand"] += 0.9 * pulse(len(tracks["hand"]), start, end)
+
+
+def _smiles(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
+    envelope = ramp(len(tracks["smile"]), start, start + 8)
+    tracks["smile"] = (1 - envelope) * tracks["smile"] + envelope * 1.0
+    tracks["brow"] += 0.3 * envelope
+
+
+def _looks(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
+    envelope = ramp(len(tracks["yaw"]), start, start + 9)
+    tracks["yaw"] = (1 - envelope) * tracks["yaw"] + envelope * 0.95 * side
+    tracks["gaze_x"] = (1 - envelope) * tracks["gaze_x"] + envelope * 0.9 * side
+
+
+def _leans(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
+    envelope = ramp(len(tracks["scale"]), start, max(end, start + 12))
+    tracks["scale"] = tracks["scale"] * (1 + 0.22 * envelope)
+    tracks["dy"] += 0.05 * envelope
+
+
+def _closes(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
+    tracks["blink"] = np.maximum(tracks["blink"], pulse(len(tracks["blink"]), start, end))
+
+
+def _tilts(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
+    tracks["roll"] = tracks["roll"] + rng.choice([-1.0, 1.0]) * 0.28 * ramp(len(tracks["roll"]), start, start + 10)
+
+
+def _brows(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
+    tracks["brow"] = tracks["brow"] + 1.3 * pulse(len(tracks["brow"]), start, end)
+
+
+Action = Callable[[np.random.Generator, Tracks, int, int, float], None]
+ACTIONS: dict[str, Action] = {
+    "nods": _nods, "shakes the head": _shakes, "waves": _waves, "raises a hand": _raises, "smiles": _smiles,
+    "looks to the other": _looks, "leans in": _leans, "closes the eyes": _closes, "tilts the head": _tilts, "raises the brows": _brows,
+}  # fmt: skip
+"""What one person can do: changes their tracks between two frames; the last argument is the side the others are on.
+The camera's move and the walk to the other side are made by `scenes`."""
+CAMERA, WALK = "camera moves in", "walks to the other side"

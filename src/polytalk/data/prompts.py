@@ -1,0 +1,94 @@
+"""Words for drawn scenes: who is there, where they are, what they wear and, only when it happens, what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Event = tuple[str, int, int, int]
+"""(name, person or -1 for the camera, first frame, end frame)."""
+
+EVENT_WORDS: dict[str, tuple[str, ...]] = {
+    "nods": ("nods", "nods the head", "gives a nod", "is nodding"),
+    "shakes the head": ("shakes the head", "says no with the head", "is shaking the head"),
+    "waves": ("waves", "waves a hand", "is waving", "waves hello"),
+    "raises a hand": ("raises a hand", "lifts a hand", "holds up a hand"),
+    "smiles": ("smiles", "starts to smile", "gives a broad smile", "is smiling broadly"),
+    "looks to the other": ("looks to the other", "turns to the other", "turns the head to the side", "looks aside"),
+    "leans in": ("leans in", "leans forward", "comes closer"),
+    "closes the eyes": ("closes the eyes", "shuts the eyes", "keeps the eyes closed"),
+    "tilts the head": ("tilts the head", "leans the head to one side"),
+    "raises the brows": ("raises the eyebrows", "lifts the brows"),
+    "walks to the other side": ("walks to the other side", "walks across", "crosses to the other side", "walks over"),
+    "camera moves in": ("The camera moves in", "The camera slowly zooms in", "The view comes closer"),
+}
+"""Ways to say each event; those of the camera are sentences."""
+
+TALK = {
+    1: ("{0} is talking.", "{0} speaks to the camera.", "{0}, speaking.", "A close-up of {0}.", "We see {0}."),
+    2: ("{0} and {1} are talking.", "A conversation between {0} and {1}.", "{0} talks with {1}.", "{0} next to {1}.", "On the left {0}, on the right {1}."),
+    3: ("{0}, {1} and {2} are talking.", "Three friends: {0}, {1} and {2}.", "From left to right: {0}, {1} and {2}."),
+}  # fmt: skip
+
+
+def places(order: Sequence[int]) -> dict[int, str]:
+    """Person -> where they are, given the persons from left to right."""
+    if len(order) == 1:
+        return {order[0]: ""}
+    if len(order) == 2:
+        names = ["on the left", "on the right"]
+    elif len(order) == 3:
+        names = ["on the left", "in the middle", "on the right"]
+    else:
+        names = [
+            "on the far left",
+            *["in the middle left", "in the middle right"][: len(order) - 2],
+            "on the far right",
+        ]
+    return dict(zip(order, names, strict=False))
+
+
+def write_prompt(
+    rng: np.random.Generator,
+    people: Sequence[str],
+    order: Sequence[int],
+    events: Sequence[Event],
+    place: str,
+    empty: float,
+) -> str:
+    """One to four sentences, 3-40 words; with probability `empty` and no events, nothing.
+
+    Args:
+        people: each person's noun phrase.
+        order: the persons from left to right in the first frame.
+        events: what happens; every event is mentioned.
+        place: where it is, or "".
+    """
+    if not events and rng.random() < empty:
+        return ""
+    short = [phrase.split(" with ")[0].split(" in ")[0] if rng.random() < 0.4 else phrase for phrase in people]
+    left_to_right = [short[person] for person in order]
+    if len(order) in TALK:
+        choices = TALK[len(order)]
+        sentence = choices[rng.integers(len(choices))].format(*left_to_right)
+    else:
+        sentence = f"{len(order)} friends: {', '.join(left_to_right[:-1])} and {left_to_right[-1]}."
+    if place and rng.random() < 0.5:
+        sentence = sentence[:-1] + (
+            f" in {place}." if not place.endswith(("background", "wallpaper", "backdrop")) else f", {place}."
+        )
+    if events and rng.random() < 0.25:
+        sentence = ""
+    where = places(order)
+    parts = [sentence] if sentence else []
+    for name, person, _, _ in events:
+        words = EVENT_WORDS[name][rng.integers(len(EVENT_WORDS[name]))]
+        if person < 0:
+            parts.append(f"{words}.")
+            continue
+        noun = people[person].split(" with ")[0].split(" in ")[0].split(" ", 1)[1]
+        spot = where[person]
+        subject = f"the {noun}" if not spot else (f"the {noun} {spot}" if rng.random() < 0.7 else f"the one {spot}")
+        parts.append(f"{subject} {words}.")
+    return " ".join(part[0].upper() + part[1:] for part in parts)

@@ -1,0 +1,414 @@
+"""Clips drawn from a seed, with the exact truth about who speaks when, how each mouth moves and where everybody is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import skia
+
+from polytalk.data.backgrounds import MARGIN, draw_background
+from polytalk.data.character import Character, Pose
+from polytalk.data.characters import SOURCES
+from polytalk.data.motion import ACTIONS, CAMERA, WALK, Tracks, idle, ramp, random_mouth, smooth_noise
+from polytalk.data.picture_io import bundled_pictures, folder_pictures
+from polytalk.data.prompts import Event, write_prompt
+from polytalk.errors import PolytalkError
+
+if TYPE_CHECKING:
+    from polytalk.data.conversation import Conversation
+
+CELL = 8
+"""Masks have one cell for so many pixels."""
+SAMPLE_RATE = 16_000
+SMILE_WHILE_SPEAKING = 0.35
+"""Speakers keep so much of a smile, so that the mouth's shape stays that of the sound."""
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """What kind of clips are drawn."""
+
+    height: int = 144
+    """Frame height in pixels, a multiple of 16."""
+    width: int = 256
+    """Frame width in pixels, a multiple of 16."""
+    num_frames: int = 33
+    """Frames of a clip, 4n+1."""
+    reference_lead: int = 50
+    """The reference picture of a later clip was taken at most so many frames before it."""
+    reference_lead_probability: float = 0.0
+    """Share of clips whose reference picture is such an earlier frame instead of the first one."""
+    people: tuple[int, int] = (1, 2)
+    """Fewest and most people, unless a conversation says how many there are; 1 to 4."""
+    head_size: tuple[float, float] = (0.5, 0.8)
+    """Height of the heads as a share of the frame height; made smaller where people would not fit side by side."""
+    crowding: float = 0.35
+    """0: never overlap; 1: neighbours may overlap by half a head."""
+    motion: float = 0.5
+    """Amount of sway, turning and nodding, 0 to 1."""
+    camera_motion: float = 0.3
+    """Amount of slow panning, 0 to 1."""
+    event_probability: float = 0.3
+    """Share of clips in which something happens that the prompt tells."""
+    max_events: int = 2
+    """Most events in a clip."""
+    crossing_probability: float = 0.0
+    """Share of the clips with events in which one person walks to the other side."""
+    silent_probability: float = 0.0
+    """Without a conversation: share of clips in which nobody speaks."""
+    mouth_gain: float = 1.0
+    """Factor on the mouths' opening; the truth is what is drawn."""
+    sources: tuple[tuple[str, float], ...] = (
+        ("flat person", 1.0), ("outlined person", 1.0), ("painted person", 1.8), ("sketch person", 0.8),
+        ("flat animal", 0.35), ("outlined animal", 0.35), ("painted animal", 0.5), ("sketch animal", 0.2),
+    )  # fmt: skip
+    """Names in `characters.SOURCES` and their weights."""
+    same_style: float = 0.6
+    """Share of clips whose people all come from one source."""
+    backgrounds: tuple[tuple[str, float], ...] = (
+        ("plain", 1.0), ("gradient", 1.0), ("stripes", 0.6), ("noise", 0.6), ("room", 1.5), ("outdoor", 1.2), ("city", 0.7), ("photo", 2.0),
+    )  # fmt: skip
+    """Kinds of background and their weights."""
+    photo_folder: str = ""
+    """Folder of photographs for backgrounds; empty: the ones that scikit-image carries."""
+    lighting: float = 1.0
+    """Strength of tint, vignette and grain, 0 to 1."""
+    empty_prompt: float = 0.1
+    """Share of prompts that say nothing (only without events)."""
+
+    def __post_init__(self) -> None:
+        for field in ("height", "width"):
+            if getattr(self, field) < 16 or getattr(self, field) % 16:
+                raise PolytalkError(field, f"{getattr(self, field)} pixels", "Give a multiple of 16.")
+        if self.num_frames < 1 or self.num_frames % 4 != 1:
+            raise PolytalkError("num_frames", str(self.num_frames), "Give 4n+1 frames.")
+        if not 1 <= self.people[0] <= self.people[1] <= 4:
+            raise PolytalkError("people", str(self.people), "Give (fewest, most) from 1 to 4.")
+        if not 0.05 <= self.head_size[0] <= self.head_size[1] <= 1.5:
+            raise PolytalkError("head_size", str(self.head_size), "Give (least, most) from 0.05 to 1.5 frame heights.")
+        unknown = [name for name, _ in self.sources if name not in SOURCES]
+        if unknown or not self.sources or sum(weight for _, weight in self.sources) <= 0:
+            raise PolytalkError("sources", f"unknown or empty: {unknown}", f"Choose among {', '.join(SOURCES)}.")
+        for field in ("reference_lead_probability", "crowding", "motion", "camera_motion", "event_probability", "crossing_probability",
+                      "silent_probability", "same_style", "lighting", "empty_prompt"):  # fmt: skip
+            if not 0.0 <= getattr(self, field) <= 1.0:
+                raise PolytalkError(field, str(getattr(self, field)), "Give a number from 0 to 1.")
+
+
+@dataclass(frozen=True)
+class DrawnClip:
+    """One clip and the truth about it. T frames, P people; person i speaks with voice i."""
+
+    frames: np.ndarray
+    """uint8 (T, height, width, 3)."""
+    reference: np.ndarray
+    """uint8 (height, width, 3): the picture that a user would give; the first frame, or an earlier one of the same scene."""
+    masks: np.ndarray
+    """bool (T, P, height // 8, width // 8): cells at least half covered by what is seen of a person."""
+    reference_masks: np.ndarray
+    """bool (P, height // 8, width // 8): the same for the reference."""
+    mouth: np.ndarray
+    """float32 (T, P, 3): opening, width, rounding, 0..1; opening 0 is shut."""
+    mouth_boxes: np.ndarray
+    """float32 (T, P, 4): left, top, right, bottom in pixels, room for the widest opening; may leave the frame."""
+    face_boxes: np.ndarray
+    """float32 (T, P, 4): the same around the head."""
+    speaking: np.ndarray
+    """bool (T, P)."""
+    audio: np.ndarray
+    """float32 (P, samples), 16 kHz; zeros if no conversation was given."""
+    prompt: str
+    events: tuple[Event, ...]
+    """(name, person or -1 for the camera, first frame, end frame) of what happens and the prompt tells."""
+    seed: int
+    styles: tuple[str, ...]
+    """Each person's art style."""
+
+
+@dataclass
+class _Stage:
+    """Everything about a scene that is decided before it is drawn. N frames in all, the lead included."""
+
+    people: list[Character]
+    order: list[int]
+    """Persons from left to right."""
+    size: np.ndarray
+    """(P,) head heights in pixels."""
+    place: np.ndarray
+    """(N, P, 2) where the heads would be without sway, pixels."""
+    tracks: list[Tracks]
+    mouth: np.ndarray
+    """(N, P, 3)."""
+    zoom: np.ndarray
+    """(N,)."""
+    pan: np.ndarray
+    """(N, 2) as shares of the frame."""
+
+
+def draw_clip(seed: int, config: SceneConfig, conversation: Conversation | None = None) -> DrawnClip:
+    """Draw the clip of a seed; equal arguments give equal clips.
+
+    Args:
+        seed: which clip.
+        config: what kind of clips.
+        conversation: voices with mouth tracks; without one, mouths move at random and the sound is silence.
+
+    Raises:
+        PolytalkError: the conversation has another number of frames than the config, or more than four people.
+    """
+    rng = np.random.default_rng(seed)
+    mouth, speaking, audio = _voices(rng, config, conversation)
+    lead = 0
+    if rng.random() < config.reference_lead_probability:
+        lead = int(rng.integers(1, config.reference_lead + 1)) if config.reference_lead else 0
+    stage, events = _arrange(rng, config, mouth, speaking, lead)
+    names = [name for name, _ in config.backgrounds]
+    weights = np.array([weight for _, weight in config.backgrounds])
+    pictures = folder_pictures(config.photo_folder) if config.photo_folder else bundled_pictures()
+    kind = names[rng.choice(len(names), p=weights / weights.sum())]
+    background, words = draw_background(rng, kind, config.width, config.height, pictures)
+    light = _lighting(rng, config)
+    shown = list(range(lead, lead + config.num_frames))
+    frames, alphas, mouth_boxes, face_boxes = _draw(config, stage, background, light, [0, *shown] if lead else shown)
+    masks = _masks(alphas)
+    first = 1 if lead else 0
+    prompt = write_prompt(
+        rng, [who.describe() for who in stage.people], stage.order, events, words, config.empty_prompt
+    )
+    return DrawnClip(
+        frames=frames[first:],
+        reference=frames[0],
+        masks=masks[first:],
+        reference_masks=masks[0],
+        mouth=stage.mouth[lead:],
+        mouth_boxes=mouth_boxes[first:],
+        face_boxes=face_boxes[first:],
+        speaking=speaking,
+        audio=audio,
+        prompt=prompt,
+        events=events,
+        seed=seed,
+        styles=tuple(who.style for who in stage.people),
+    )
+
+
+def _voices(
+    rng: np.random.Generator, config: SceneConfig, conversation: Conversation | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mouth (T, P, 3), speaking (T, P) and audio (P, samples)."""
+    frames = config.num_frames
+    if conversation is None:
+        count = int(rng.integers(config.people[0], config.people[1] + 1))
+        silent = rng.random() < config.silent_probability
+        talks = (rng.random(count) < 0.75) & (not silent)
+        mouth = np.stack([random_mouth(rng, frames, bool(talk)) for talk in talks], axis=1)
+        speaking = np.repeat(talks[None], frames, axis=0)
+        audio = np.zeros((count, frames * SAMPLE_RATE // 25), np.float32)
+    else:
+        mouth = np.asarray(conversation.mouth, np.float32).transpose(1, 0, 2).copy()
+        speaking = np.asarray(conversation.speaking, bool).T.copy()
+        audio = conversation.audio
+        if mouth.shape[0] != frames:
+            raise PolytalkError("conversation", f"{mouth.shape[0]} frames", f"The scene has {frames} frames.")
+        if mouth.shape[1] > 4:
+            raise PolytalkError("conversation", f"{mouth.shape[1]} people", "Give at most four.")
+    mouth[..., 0] = np.clip(mouth[..., 0] * config.mouth_gain, 0.0, 1.0)
+    return mouth, speaking, audio
+
+
+def _arrange(
+    rng: np.random.Generator, config: SceneConfig, mouth: np.ndarray, speaking: np.ndarray, lead: int
+) -> tuple[_Stage, tuple[Event, ...]]:
+    """Choose people, places, motion and events."""
+    count, total = mouth.shape[1], config.num_frames + lead
+    names = [name for name, _ in config.sources]
+    weights = np.array([weight for _, weight in config.sources])
+    weights = weights / weights.sum()
+    shared = names[rng.choice(len(names), p=weights)] if rng.random() < config.same_style else ""
+    people = [SOURCES[shared or names[rng.choice(len(names), p=weights)]](rng) for _ in range(count)]
+    order = [int(person) for person in rng.permutation(count)]
+    size, place = _places(rng, config, order)
+    # Before the clip nobody speaks; mouths fade in from shut.
+    full_mouth = np.concatenate([np.repeat([[[0.0, 0.5, 0.0]]], lead, 0).repeat(count, 1), mouth]).astype(np.float32)
+    full_speaking = np.concatenate([np.zeros((lead, count), bool), speaking])
+    rank = {person: index for index, person in enumerate(order)}
+    towards = [0.0 if count == 1 else 1.0 - 2.0 * rank[person] / (count - 1) for person in range(count)]
+    tracks = [idle(rng, total, config.motion, full_speaking[:, person], towards[person]) for person in range(count)]
+    places = np.repeat(place[None], total, axis=0)
+    # Half of the cameras stand still.
+    pan_size = 0.035 * config.camera_motion * float(rng.random() < 0.5)
+    pan = pan_size * np.stack([smooth_noise(rng, total, 5.0), 0.4 * smooth_noise(rng, total, 5.0)], axis=1)
+    stage = _Stage(people, order, size, places, tracks, full_mouth, np.full(total, 1.0 + 2 * pan_size), pan)
+    events = _happen(rng, config, stage, towards, lead)
+    for person, track in enumerate(tracks):
+        opening = full_mouth[:, person, 0]
+        track["smile"] = track["smile"] * (1 - (1 - SMILE_WHILE_SPEAKING) * np.clip(3 * opening, 0, 1))
+    return stage, events
+
+
+def _places(rng: np.random.Generator, config: SceneConfig, order: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Head heights (P,) and centres (P, 2) in pixels."""
+    count, height, width = len(order), config.height, config.width
+    room = width / count
+    fits = room / (0.80 * (1.0 - 0.35 * config.crowding))
+    common = rng.uniform(*config.head_size)
+    size, place = np.zeros(count), np.zeros((count, 2))
+    spare = config.crowding * 0.18
+    for index, person in enumerate(order):
+        wish = np.clip(common * rng.uniform(0.88, 1.12), *config.head_size)
+        size[person] = min(wish * height, fits)
+        head = size[person]
+        free = max(0.0, 0.5 * (room - 0.8 * head)) + spare * head
+        x = (index + 0.5) * room + rng.uniform(-1, 1) * free
+        place[person, 0] = np.clip(x, 0.42 * head, width - 0.42 * head)
+        top, bottom = 0.60 * head, height - 0.60 * head
+        place[person, 1] = np.clip(rng.uniform(0.40, 0.55) * height, min(top, 0.5 * height), max(bottom, 0.5 * height))
+    return size, place
+
+
+def _happen(
+    rng: np.random.Generator, config: SceneConfig, stage: _Stage, towards: list[float], lead: int
+) -> tuple[Event, ...]:
+    """Make events happen within the clip; returns them with frame numbers of the clip."""
+    count, frames = len(stage.people), config.num_frames
+    if rng.random() >= config.event_probability or frames < 9:
+        return ()
+    events: list[Event] = []
+    busy: set[int] = set()
+    if count > 1 and rng.random() < config.crossing_probability:
+        walker = _walk(rng, stage, lead, frames)
+        busy.add(walker)
+        events.append((WALK, walker, 0, frames))
+    names = [*ACTIONS, CAMERA]
+    for name in rng.permutation(names)[: int(rng.integers(1, config.max_events + 1)) - len(events)]:
+        if name == CAMERA:
+            start = int(rng.integers(0, frames // 4 + 1))
+            stage.zoom = stage.zoom * (1 + rng.uniform(0.14, 0.25) * ramp(len(stage.zoom), lead + start, lead + frames))
+            events.append((CAMERA, -1, start, frames))
+            continue
+        free = [person for person in range(count) if person not in busy]
+        if not free:
+            break
+        person = int(rng.choice(free))
+        busy.add(person)
+        length = int(min(frames, rng.integers(20, 34)))
+        start = int(rng.integers(0, frames - length + 1))
+        side = towards[person] if towards[person] != 0 else float(rng.choice([-1.0, 1.0]))
+        ACTIONS[name](rng, stage.tracks[person], lead + start, lead + start + length, float(np.sign(side)))
+        events.append((str(name), person, start, start + length))
+    return tuple(events)
+
+
+def _walk(rng: np.random.Generator, stage: _Stage, lead: int, frames: int) -> int:
+    """One person walks past the next, who makes room; returns the walker."""
+    index = int(rng.integers(len(stage.order) - 1))
+    first, second = stage.order[index], stage.order[index + 1]
+    walker, other = (first, second) if rng.random() < 0.5 else (second, first)
+    share = ramp(len(stage.zoom), lead, lead + frames - 1)
+    start, end = stage.place[0, walker, 0], stage.place[0, other, 0]
+    stage.place[:, walker, 0] = start + (end - start) * share
+    stage.place[:, other, 0] = end + (start - end) * share
+    steps = np.abs(np.sin(np.arange(len(share)) * 2 * np.pi / 14)) * (share > 0) * (share < 1)
+    for person, direction in ((walker, np.sign(end - start)), (other, np.sign(start - end))):
+        stage.tracks[person]["dy"] = stage.tracks[person]["dy"] - 0.03 * steps
+        moving = np.sin(np.pi * share)
+        stage.tracks[person]["yaw"] = stage.tracks[person]["yaw"] * (1 - moving) + 0.6 * direction * moving
+    return walker
+
+
+def _pose(stage: _Stage, person: int, index: int, camera_size: float) -> Pose:
+    """Pose of one person in one frame, before the camera."""
+    track, size = stage.tracks[person], float(stage.size[person])
+    value = {name: float(track[name][index]) for name in track}
+    grown = size * value.pop("scale")
+    x = float(stage.place[index, person, 0]) + size * value.pop("dx")
+    # Whoever leans in grows from the shoulders up.
+    y = float(stage.place[index, person, 1]) + size * value.pop("dy") + 0.25 * (grown - size)
+    opening, wide, rounding = (float(each) for each in stage.mouth[index, person])
+    for name, low in (("yaw", -1.0), ("pitch", -1.0), ("smile", -1.0), ("brow", -1.0), ("blink", 0.0), ("hand", 0.0)):
+        value[name] = min(1.0, max(low, value[name]))
+    return Pose(x=x, y=y, size=grown, opening=opening, width=wide, rounding=rounding, **value)
+
+
+def _camera(stage: _Stage, config: SceneConfig, index: int) -> skia.Matrix:
+    """From the scene to the frame: zoom about the centre, then pan."""
+    zoom = float(stage.zoom[index])
+    matrix = skia.Matrix()
+    matrix.setTranslate(-config.width / 2, -config.height / 2)
+    matrix.postScale(zoom, zoom)
+    pan_x, pan_y = (float(share) for share in stage.pan[index])
+    matrix.postTranslate(config.width * (0.5 + pan_x), config.height * (0.5 + pan_y))
+    return matrix
+
+
+def _draw(
+    config: SceneConfig, stage: _Stage, background: skia.Image, light: skia.Image | None, indices: list[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Draw frames (n, H, W, 3) with who is seen at every second pixel (n, P, H/2, W/2) and boxes (n, P, 4) twice."""
+    height, width, count = config.height, config.width, len(stage.people)
+    page, layer = np.zeros((height, width, 4), np.uint8), np.zeros((height, width, 4), np.uint8)
+    page_surface, layer_surface = skia.Surface(page), skia.Surface(layer)
+    canvas, brush = page_surface.getCanvas(), layer_surface.getCanvas()
+    frames = np.empty((len(indices), height, width, 3), np.uint8)
+    seen = np.zeros((len(indices), count, height // 2, width // 2), bool)
+    boxes = np.zeros((2, len(indices), count, 4), np.float32)
+    sampling, multiply = skia.SamplingOptions(skia.FilterMode.kLinear), skia.Paint(BlendMode=skia.BlendMode.kModulate)
+    left, top = round(MARGIN * width), round(MARGIN * height)
+    # Larger people stand nearer; back to front.
+    depth = [int(person) for person in np.argsort(stage.size + 0.3 * stage.place[0, :, 1], kind="stable")]
+    for row, index in enumerate(indices):
+        camera = _camera(stage, config, index)
+        canvas.save()
+        canvas.concat(camera)
+        still = camera.isTranslate() or camera.isIdentity()
+        canvas.drawImage(background, -left, -top, skia.SamplingOptions() if still else sampling)
+        canvas.restore()
+        for person in depth:
+            who, pose = stage.people[person], _pose(stage, person, index, 1.0)
+            brush.clear(0)
+            brush.save()
+            brush.concat(camera)
+            who.draw(brush, pose)
+            brush.restore()
+            covered = layer[1::2, 1::2, 3] > 127
+            seen[row] &= ~covered
+            seen[row, person] = covered
+            canvas.drawImage(layer_surface.makeImageSnapshot(), 0, 0)
+            geometry = who.geometry(pose)
+            for which, box in enumerate((geometry.mouth, geometry.face)):
+                rect = camera.mapRect(skia.Rect(*box))
+                boxes[which, row, person] = rect.left(), rect.top(), rect.right(), rect.bottom()
+        if light is not None:
+            canvas.drawImage(light, 0, 0, skia.SamplingOptions(), multiply)
+        frames[row] = page[..., :3]
+    return frames, seen, boxes[0], boxes[1]
+
+
+def _masks(seen: np.ndarray) -> np.ndarray:
+    """Cells (n, P, H/8, W/8) of which at least half of the samples show the person."""
+    frames, count, height, width = seen.shape
+    part = CELL // 2
+    cells = seen.reshape(frames, count, height // part, part, width // part, part)
+    return cells.sum(axis=(3, 5), dtype=np.uint8) >= part * part // 2
+
+
+def _lighting(rng: np.random.Generator, config: SceneConfig) -> skia.Image | None:
+    """Tint, vignette, light from one side and grain as one picture that multiplies every frame."""
+    strength = config.lighting
+    if strength == 0.0 or rng.random() < 0.15:
+        return None
+    height, width = config.height, config.width
+    tint = 1.0 - strength * rng.uniform(0.0, 0.12, 3)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    shade = 1.0 - strength * rng.uniform(0.0, 0.22) * (x**2 + y**2) / 2
+    slope_x, slope_y = rng.normal(0, 0.07, 2) * strength
+    shade = shade * (1.0 - np.abs(slope_x) - np.abs(slope_y) + slope_x * x + slope_y * y)
+    if rng.random() < 0.6:
+        shade = shade * (1.0 - np.float32(strength * rng.uniform(0.0, 0.05)) * rng.random((height, width), np.float32))
+    exposure = 1.0 - strength * 0.25 * rng.random() ** 2
+    pixels = np.empty((height, width, 4), np.uint8)
+    pixels[..., :3] = np.clip(255 * exposure * shade[..., None] * tint, 0, 255)
+    pixels[..., 3] = 255
+    return skia.Image.fromarray(pixels, skia.kRGBA_8888_ColorType, skia.kOpaque_AlphaType)

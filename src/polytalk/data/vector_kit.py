@@ -1,0 +1,204 @@
+"""Brushes of the vector characters: colours, smooth outlines, and what an art style does to a filled shape.
+
+Lengths are head heights (chin to crown = 1) with the origin at the centre of the head, y downwards; the canvas is scaled
+before anything is drawn, so that shaders and strokes are made once per character.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import skia
+
+Colour = tuple[float, float, float]
+"""Red, green, blue in 0..1."""
+Points = Sequence[tuple[float, float]]
+
+STYLES = ("flat", "outlined", "painted", "sketch")
+"""Art styles of the vector people and animals."""
+
+
+def argb(colour: Colour, alpha: float = 1.0) -> int:
+    """Skia's packed colour."""
+    red, green, blue = (min(255, max(0, round(255 * part))) for part in colour)
+    return (round(255 * min(1.0, max(0.0, alpha))) << 24) | (red << 16) | (green << 8) | blue
+
+
+def hsv(hue: float, saturation: float, value: float) -> Colour:
+    """Colour from hue (turns), saturation and value, the last two clipped to 0..1."""
+    return colorsys.hsv_to_rgb(hue % 1.0, min(1.0, max(0.0, saturation)), min(1.0, max(0.0, value)))
+
+
+def mix(first: Colour, second: Colour, share: float) -> Colour:
+    """`first` with `share` (0..1) of `second` in it."""
+    keep = 1.0 - share
+    return (
+        keep * first[0] + share * second[0],
+        keep * first[1] + share * second[1],
+        keep * first[2] + share * second[2],
+    )
+
+
+def darker(colour: Colour, amount: float) -> Colour:
+    """Shade of a colour, slightly bluer and richer as shadows are."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*colour)
+    return hsv(hue, saturation + 0.35 * amount * saturation, value * (1 - amount))
+
+
+def lighter(colour: Colour, amount: float) -> Colour:
+    """Highlight of a colour."""
+    return mix(colour, (1.0, 0.98, 0.93), amount)
+
+
+def brightness(colour: Colour) -> float:
+    """Luma (ITU-R BT.601), 0..1."""
+    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+
+
+def smooth(points: Points, closed: bool = True, tension: float = 0.17) -> skia.Path:
+    """Curve through all points (cardinal spline as Bezier pieces)."""
+    count = len(points)
+    path = skia.Path()
+    path.moveTo(*points[0])
+    for index in range(count if closed else count - 1):
+        if closed:
+            before, start = points[index - 1], points[index]
+            end, after = points[(index + 1) % count], points[(index + 2) % count]
+        else:
+            before, start = points[max(index - 1, 0)], points[index]
+            end, after = points[index + 1], points[min(index + 2, count - 1)]
+        path.cubicTo(
+            start[0] + tension * (end[0] - before[0]),
+            start[1] + tension * (end[1] - before[1]),
+            end[0] - tension * (after[0] - start[0]),
+            end[1] - tension * (after[1] - start[1]),
+            end[0],
+            end[1],
+        )
+    if closed:
+        path.close()
+    return path
+
+
+def mirrored(points: Points) -> list[tuple[float, float]]:
+    """Closed outline from its right half, listed from the top of the middle line to its bottom (x >= 0)."""
+    left = [(-x, y) for x, y in reversed(points) if x > 1e-6]
+    return [*points, *left]
+
+
+def oval(x: float, y: float, half_width: float, half_height: float) -> skia.Path:
+    """Ellipse around (x, y)."""
+    path = skia.Path()
+    path.addOval(skia.Rect.MakeLTRB(x - half_width, y - half_height, x + half_width, y + half_height))
+    return path
+
+
+def fill(colour: Colour, alpha: float = 1.0) -> skia.Paint:
+    """Plain antialiased fill."""
+    return skia.Paint(Color=argb(colour, alpha), AntiAlias=True)
+
+
+def stroke(colour: Colour, width: float, alpha: float = 1.0) -> skia.Paint:
+    """Round-ended antialiased line; width in head heights."""
+    return skia.Paint(
+        Color=argb(colour, alpha),
+        AntiAlias=True,
+        Style=skia.Paint.kStroke_Style,
+        StrokeWidth=width,
+        StrokeCap=skia.Paint.kRound_Cap,
+        StrokeJoin=skia.Paint.kRound_Join,
+    )
+
+
+def radial(
+    x: float, y: float, radius: float, colours: Sequence[int], stops: Sequence[float] | None = None
+) -> skia.Paint:
+    """Radial gradient fill of packed colours from the centre outwards."""
+    shader = skia.GradientShader.MakeRadial(skia.Point(x, y), radius, list(colours), list(stops) if stops else None)
+    return skia.Paint(Shader=shader, AntiAlias=True)
+
+
+def linear(start: tuple[float, float], end: tuple[float, float], colours: Sequence[int]) -> skia.Paint:
+    """Linear gradient fill of packed colours."""
+    shader = skia.GradientShader.MakeLinear([skia.Point(*start), skia.Point(*end)], list(colours))
+    return skia.Paint(Shader=shader, AntiAlias=True)
+
+
+def glow(x: float, y: float, radius: float, colour: Colour, alpha: float) -> skia.Paint:
+    """Soft spot that fades to nothing at `radius`: blush, shadow or shine without a blur."""
+    return radial(x, y, radius, [argb(colour, alpha), argb(colour, 0.55 * alpha), argb(colour, 0.0)], [0.0, 0.45, 1.0])
+
+
+@dataclass(frozen=True)
+class Brush:
+    """What an art style does to a shape."""
+
+    style: str
+    """One of `STYLES`."""
+    light: float
+    """Side the light comes from, -1 (left) to 1."""
+    line: float
+    """Width of outlines in head heights; 0 draws none."""
+    seed: int
+    """Makes the roughness of sketched lines."""
+
+    @classmethod
+    def drawn(cls, style: str, rng: np.random.Generator) -> Brush:
+        """Brush of a style with random light and line width."""
+        line = {"outlined": rng.uniform(0.014, 0.026), "sketch": rng.uniform(0.009, 0.015)}.get(style, 0.0)
+        light = float(rng.choice([-1.0, 1.0]) * rng.uniform(0.5, 1.0))
+        return cls(style, light, float(line), int(rng.integers(1 << 16)))
+
+    @property
+    def soft(self) -> bool:
+        """Whether gradients and shadows are painted."""
+        return self.style in ("painted", "sketch")
+
+    def surface(self, colour: Colour, x: float, y: float, radius: float, depth: float = 1.0) -> skia.Paint:
+        """Fill of a rounded surface around (x, y): one colour when flat, lit from the light's side when painted."""
+        if self.style == "flat" or self.style == "outlined":
+            return fill(colour)
+        strength = depth * (1.0 if self.style == "painted" else 0.55)
+        stops = [0.0, 0.45, 0.78, 1.0]
+        colours = [
+            lighter(colour, 0.16 * strength),
+            colour,
+            darker(colour, 0.14 * strength),
+            darker(colour, 0.36 * strength),
+        ]
+        centre_x, centre_y = x + 0.4 * radius * self.light, y - 0.3 * radius
+        return radial(centre_x, centre_y, 1.35 * radius, [argb(each) for each in colours], stops)
+
+    def contour(self, colour: Colour, scale: float = 1.0) -> skia.Paint | None:
+        """Outline paint for a shape of this fill colour, None in styles without outlines."""
+        if self.line == 0.0:
+            return None
+        paint = stroke(mix(darker(colour, 0.72), (0.1, 0.07, 0.09), 0.5), self.line * scale)
+        if self.style == "sketch":
+            paint.setPathEffect(skia.DiscretePathEffect.Make(0.09, 0.008, self.seed))
+        return paint
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A fixed path with its fill and, in some styles, its outline."""
+
+    path: skia.Path
+    paint: skia.Paint
+    contour: skia.Paint | None = None
+
+    def draw(self, canvas: skia.Canvas) -> None:
+        """Draw it at the canvas's present transform."""
+        canvas.drawPath(self.path, self.paint)
+        if self.contour is not None:
+            canvas.drawPath(self.path, self.contour)
+
+
+def draw_path(canvas: skia.Canvas, path: skia.Path, paint: skia.Paint, contour: skia.Paint | None) -> None:
+    """Draw a path that changes from frame to frame."""
+    canvas.drawPath(path, paint)
+    if contour is not None:
+        canvas.drawPath(path, contour)
