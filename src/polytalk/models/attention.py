@@ -6,7 +6,7 @@ Every attention of the network goes through :func:`attend`. PyTorch's own kernel
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +87,7 @@ class SelfAttentionProcessor(AttentionProcessor):
 
     def __call__(
         self,
-        attn: nn.Module,
+        attn: Any,
         hidden_states: Tensor,
         encoder_hidden_states: None = None,
         attention_mask: None = None,
@@ -120,7 +120,7 @@ class ContextAttentionProcessor(AttentionProcessor):
     """Decoupled attention to text and picture: each with its own keys and values, the results summed."""
 
     def __call__(
-        self, attn: nn.Module, hidden_states: Tensor, encoder_hidden_states: ContextKeyValues, *unused: None
+        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: ContextKeyValues, *unused: None
     ) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
         context = encoder_hidden_states
@@ -152,7 +152,7 @@ class AudioCrossAttention(nn.Module, AttentionModuleMixin):
         self.to_k = nn.Linear(audio_dim, dim)
         self.to_v = nn.Linear(audio_dim, dim)
         self.to_out = nn.Linear(dim, dim)
-        self.set_processor(AttentionProcessor())
+        self.set_processor(AttentionProcessor())  # type: ignore[operator]  # a mixin that annotates nothing
 
     def project(self, audio: Tensor, rotary: Rotary | None) -> tuple[Tensor, Tensor]:
         """Audio tokens (B, F, P, N, audio_dim) -> keys, rotated by `rotary`, and values (B, F, P * N, heads, d)."""
@@ -162,13 +162,13 @@ class AudioCrossAttention(nn.Module, AttentionModuleMixin):
 
     def forward(self, hidden_states: Tensor, key: Tensor, value: Tensor, rotary: Rotary | None = None) -> Tensor:
         """(B, L, D) -> (B, L, D); `rotary` is the L-RoPE of the video tokens' labels, None for one person."""
-        frames = key.shape[1]
+        frames, processor = key.shape[1], cast(AttentionProcessor, self.processor)
         query = self.to_q(hidden_states).unflatten(-1, (self.heads, -1))
         if rotary is not None:
             query = rotate(query, rotary)
         # latent frames become batch entries, so that a frame sees its own sound alone
         query = query.unflatten(1, (frames, -1)).flatten(0, 1)
-        out = attend(query, key.flatten(0, 1), value.flatten(0, 1), self.processor._attention_backend)
+        out = attend(query, key.flatten(0, 1), value.flatten(0, 1), processor._attention_backend)
         return self.to_out(out.flatten(2).unflatten(0, (-1, frames)).flatten(1, 2).to(query.dtype))
 
 

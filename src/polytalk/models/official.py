@@ -1,4 +1,4 @@
-"""Released checkpoints -> the libraries' own classes: names are translated, every tensor used, every parameter filled."""
+"""Released checkpoints -> the libraries' own classes: names translated, every tensor used, every parameter filled."""
 
 from __future__ import annotations
 

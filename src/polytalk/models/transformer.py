@@ -10,30 +10,21 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
 from diffusers.loaders import FromOriginalModelMixin, PeftAdapterMixin
-from diffusers.models.attention import AttentionMixin, FeedForward
+from diffusers.models.attention import AttentionMixin
 from diffusers.models.cache_utils import CacheMixin
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.normalization import FP32LayerNorm
-from diffusers.models.transformers.transformer_wan import WanAttention, WanTimeTextImageEmbedding
+from diffusers.models.transformers.transformer_wan import WanTimeTextImageEmbedding
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
 from polytalk.errors import PolytalkError
-from polytalk.models.attention import (
-    AudioCrossAttention,
-    ContextAttentionProcessor,
-    ContextKeyValues,
-    ContextTokens,
-    Rotary,
-    RotaryEmbedding3D,
-    SelfAttentionProcessor,
-    layer_norm,
-)
+from polytalk.models.attention import ContextKeyValues, ContextTokens, RotaryEmbedding3D, layer_norm
 from polytalk.models.audio_adapter import AudioAdapter
-from polytalk.models.label_rotary_embedding import class_labels, label_rotary, video_labels
+from polytalk.models.label_rotary_embedding import class_labels, label_rotary
 from polytalk.models.reference_map import class_masks, winning_class
+from polytalk.models.transformer_block import MultiTalkTransformerBlock
 
 SMALLEST_SIGMA = 1e-3
 """Noise level below which a clean prediction is no longer turned into a velocity by division."""
@@ -78,7 +69,8 @@ class Conditioning:
         for entries in zip(*(part.blocks for part in parts), strict=True):
             voices = [_repeat_voice(kv, people // part.people) for kv, part in zip(entries, parts, strict=True)]
             columns = zip(*voices, strict=True)
-            blocks.append(ContextKeyValues(*(None if None in column else torch.cat(column) for column in columns)))
+            stacked: list[Any] = [None if column[0] is None else torch.cat(column) for column in columns]
+            blocks.append(ContextKeyValues(*stacked))
         binds = [_binding_samples(part) for part in parts]
         return Conditioning(tuple(blocks), people, torch.cat(binds) if people > 1 else None)
 
@@ -91,127 +83,6 @@ def _repeat_voice(kv: ContextKeyValues, times: int) -> ContextKeyValues:
 def _binding_samples(part: Conditioning) -> Tensor:
     key = part.blocks[0].text_key
     return key.new_full(key.shape[:1], part.people > 1, dtype=torch.bool) if part.binds is None else part.binds
-
-
-class MultiTalkTransformerBlock(nn.Module):
-    """Self-attention, text and picture cross-attention, audio cross-attention, feed-forward.
-
-    Args:
-        dim, ffn_dim, num_heads: widths of the block.
-        audio_dim: width of the audio tokens.
-        has_image: whether there are picture tokens to attend to.
-        eps: of the norms.
-    """
-
-    def __init__(self, dim: int, ffn_dim: int, num_heads: int, audio_dim: int, has_image: bool, eps: float) -> None:
-        super().__init__()
-        head_dim = dim // num_heads
-        self.norm1 = FP32LayerNorm(dim, eps, elementwise_affine=False)
-        self.attn1 = WanAttention(dim, num_heads, head_dim, eps, processor=SelfAttentionProcessor())
-        self.norm2 = FP32LayerNorm(dim, eps, elementwise_affine=True)
-        self.attn2 = WanAttention(
-            dim,
-            num_heads,
-            head_dim,
-            eps,
-            added_kv_proj_dim=dim if has_image else None,
-            cross_attention_dim_head=head_dim,
-            processor=ContextAttentionProcessor(),
-        )
-        self.norm_audio = FP32LayerNorm(dim, eps, elementwise_affine=True)
-        self.audio_attn = AudioCrossAttention(dim, num_heads, audio_dim)
-        self.norm3 = FP32LayerNorm(dim, eps, elementwise_affine=False)
-        self.ffn = FeedForward(dim, inner_dim=ffn_dim, activation_fn="gelu-approximate")
-        self.scale_shift_table = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
-
-    def project_context(self, tokens: ContextTokens) -> ContextKeyValues:
-        """The keys and values of this block's cross-attentions."""
-        attn = self.attn2
-        if attn.fused_projections:
-            key, value = attn.to_kv(tokens.text).chunk(2, dim=-1)
-        else:
-            key, value = attn.to_k(tokens.text), attn.to_v(tokens.text)
-        image_key = image_value = None
-        if tokens.image is not None:
-            if attn.fused_projections:
-                image_key, image_value = attn.to_added_kv(tokens.image).chunk(2, dim=-1)
-            else:
-                image_key, image_value = attn.add_k_proj(tokens.image), attn.add_v_proj(tokens.image)
-            image_key = attn.norm_added_k(image_key).unflatten(-1, (attn.heads, -1))
-            image_value = image_value.unflatten(-1, (attn.heads, -1))
-        return ContextKeyValues(
-            attn.norm_k(key).unflatten(-1, (attn.heads, -1)),
-            value.unflatten(-1, (attn.heads, -1)),
-            image_key,
-            image_value,
-            *self.audio_attn.project(tokens.audio, tokens.rotary),
-        )
-
-    def forward(
-        self,
-        hidden_states: Tensor,
-        context: ContextTokens | ContextKeyValues,
-        temb: Tensor,
-        rotary_emb: Rotary,
-        reference_masks: Tensor | None = None,
-        given_labels: Tensor | None = None,
-        binds: Tensor | None = None,
-        return_map: bool = False,
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        """One block.
-
-        Args:
-            hidden_states: (B, L, D) video tokens.
-            context: tokens to attend to, or this block's keys and values of them.
-            temb: (B, 6, D) modulation from the timestep.
-            rotary_emb: rotary tables of the video tokens.
-            reference_masks: (B, P + 1, L / F) bool, or None where no map is needed.
-            given_labels: (B, L) labels that override the map's; NaN keeps the map's.
-            binds: (B,) bool, False for samples that hear one person and must not be rotated.
-            return_map: also return the reference map (B, P + 1, L), with gradient.
-        """
-        dtype = hidden_states.dtype
-        modulation = (self.scale_shift_table.float() + temb.float()).chunk(6, dim=1)
-        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation
-        if isinstance(context, ContextTokens):
-            context = self.project_context(context)
-
-        normed = (layer_norm(hidden_states, self.norm1) * (1 + scale) + shift).to(dtype)
-        attended, reference_map = self.attn1(
-            normed, rotary_emb=rotary_emb, reference_masks=reference_masks, map_needs_grad=return_map
-        )
-        hidden_states = (hidden_states.float() + attended * gate).to(dtype)
-
-        normed = layer_norm(hidden_states, self.norm2).to(dtype)
-        hidden_states = hidden_states + self.attn2(normed, context)
-
-        labels = _labels(reference_map, reference_masks, given_labels, binds)
-        head_dim = hidden_states.shape[-1] // self.audio_attn.heads
-        normed = layer_norm(hidden_states, self.norm_audio).to(dtype)
-        rotary = None if labels is None else label_rotary(labels, head_dim)
-        hidden_states = hidden_states + self.audio_attn(normed, context.audio_key, context.audio_value, rotary)
-
-        normed = (layer_norm(hidden_states, self.norm3) * (1 + ffn_scale) + ffn_shift).to(dtype)
-        hidden_states = (hidden_states.float() + self.ffn(normed) * ffn_gate).to(dtype)
-        if return_map:
-            assert reference_map is not None
-            return hidden_states, reference_map
-        return hidden_states
-
-
-def _labels(
-    reference_map: Tensor | None, masks: Tensor | None, given: Tensor | None, binds: Tensor | None
-) -> Tensor | None:
-    labels = None if reference_map is None or masks is None else video_labels(reference_map, masks)
-    if labels is not None and given is not None:
-        labels = torch.where(given.isnan(), labels, given)
-    elif labels is None:
-        labels = given
-    return labels if labels is None or binds is None else labels * binds[:, None]
-
-
-# lets diffusers' step caches skip blocks
-TransformerBlockRegistry.register(MultiTalkTransformerBlock, TransformerBlockMetadata(return_hidden_states_index=0))
 
 
 class MultiTalkTransformer3DModel(
@@ -314,12 +185,14 @@ class MultiTalkTransformer3DModel(
         tokens, people = self._context_tokens(
             encoder_hidden_states, encoder_hidden_states_image, encoder_hidden_states_audio, num_latent_frames
         )
-        return Conditioning(tuple(block.project_context(tokens) for block in self.blocks), people)
+        blocks: Any = self.blocks
+        return Conditioning(tuple(block.project_context(tokens) for block in blocks), people)
 
     def _context_tokens(
         self, text: Tensor, image: Tensor | None, audio: Tensor | None, num_latent_frames: int | None
     ) -> tuple[ContextTokens, int]:
-        config, dtype = self.config, self.patch_embedding.weight.dtype
+        config: Any = self.config
+        dtype = self.patch_embedding.weight.dtype
         if config.text_len is not None:
             if text.shape[1] > config.text_len:
                 problem = f"has {text.shape[1]} tokens"
@@ -413,7 +286,7 @@ class MultiTalkTransformer3DModel(
             if needs_map:
                 states, reference_map = states
                 maps.append(reference_map)
-                if return_labels:
+                if return_labels and masks is not None:
                     classes.append(winning_class(reference_map, masks).unflatten(1, grid))
         sample = self._to_sample(states, temb, grid, hidden_states, timestep)
         if not return_dict:
@@ -422,10 +295,11 @@ class MultiTalkTransformer3DModel(
         return MultiTalkTransformerOutput(sample, chosen, classes if return_labels else None)
 
     def _grid(self, hidden_states: Tensor) -> tuple[int, int, int]:
-        sizes, patch = hidden_states.shape[2:], self.config.patch_size
-        if hidden_states.ndim != 5 or hidden_states.shape[1] != self.config.in_channels:
+        config: Any = self.config
+        sizes, patch = hidden_states.shape[2:], config.patch_size
+        if hidden_states.ndim != 5 or hidden_states.shape[1] != config.in_channels:
             problem = f"has shape {tuple(hidden_states.shape)}"
-            raise PolytalkError("hidden_states", problem, f"Give (B, {self.config.in_channels}, F, H, W).")
+            raise PolytalkError("hidden_states", problem, f"Give (B, {config.in_channels}, F, H, W).")
         if any(size % step for size, step in zip(sizes, patch, strict=True)):
             problem = f"has frames, rows and columns {tuple(sizes)}"
             raise PolytalkError("hidden_states", problem, f"Give multiples of {tuple(patch)}.")
@@ -449,7 +323,7 @@ class MultiTalkTransformer3DModel(
         if masks.ndim != 4 or (people > 1 and masks.shape[1] != people):
             problem = f"has shape {tuple(masks.shape)} for {people} people"
             raise PolytalkError("speaker_masks", problem, "Give (B, P, H, W), bool.")
-        return class_masks(masks, self.config.patch_size)
+        return class_masks(masks, self.rope.patch_size)
 
     def _embed_time(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
         """Timestep (B,) -> the embedding (B, D) for the output layer and (B, 6, D) for the blocks."""
@@ -463,14 +337,15 @@ class MultiTalkTransformer3DModel(
         self, states: Tensor, temb: Tensor, grid: tuple[int, int, int], model_input: Tensor, timestep: Tensor
     ) -> Tensor:
         """Video tokens (B, L, D) -> velocity (B, out_channels, F, H, W)."""
+        config: Any = self.config
         shift, scale = (self.scale_shift_table.float() + temb.float()[:, None]).chunk(2, dim=1)
         states = (layer_norm(states, self.norm_out) * (1 + scale) + shift).to(states.dtype)
-        patches = self.proj_out(states).unflatten(-1, (*self.config.patch_size, -1)).unflatten(1, grid)
+        patches = self.proj_out(states).unflatten(-1, (*config.patch_size, -1)).unflatten(1, grid)
         output = patches.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
-        if self.config.prediction_type == "velocity":
+        if config.prediction_type == "velocity":
             return output.to(model_input.dtype)
-        noisy = model_input[:, : self.config.out_channels].float()
-        clean = model_input[:, -self.config.out_channels :].float() + output.float()
+        noisy = model_input[:, : config.out_channels].float()
+        clean = model_input[:, -config.out_channels :].float() + output.float()
         sigma = (timestep.float() / 1000).clamp(min=SMALLEST_SIGMA).view(-1, 1, 1, 1, 1)
         return (noisy - clean) / sigma
 
