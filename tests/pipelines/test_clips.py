@@ -1,5 +1,7 @@
 """The clip planner over every length."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ def test_every_frame_is_made_once(planner, num_frames):
 @given(planners, st.integers(1, 3000))
 def test_clips_can_be_chained_and_none_is_a_stub(planner, num_frames):
     clips = planner.plan(num_frames)
-    for before, clip in zip(clips, clips[1:], strict=False):
+    for before, clip in itertools.pairwise(clips):
         # every frame that the next clip starts from belongs to the video and was made before
         assert before.start <= clip.start
         assert clip.start + clip.motion_frames == before.new_stop == before.start + before.num_frames

@@ -1,1 +1,26 @@
-"""Polytalk."""
+"""From a scene to a video: the only room that conducts all the others."""
+
+from polytalk.pipelines.chain import PreparedScene
+from polytalk.pipelines.clips import Clip, ClipPlanner
+from polytalk.pipelines.components import Components, MiniComponents
+from polytalk.pipelines.config import PipelineConfig, RunSettings
+from polytalk.pipelines.multitalk import MultiTalkPipeline, embedded_models
+from polytalk.pipelines.output import ClipOutput, TalkOutput
+from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
+
+__all__ = [
+    "Clip",
+    "ClipOutput",
+    "ClipPlanner",
+    "Components",
+    "MiniComponents",
+    "MultiTalkPipeline",
+    "PipelineConfig",
+    "PreparedScene",
+    "Progress",
+    "ProgressCallback",
+    "RunSettings",
+    "Stage",
+    "TalkOutput",
+    "embedded_models",
+]

@@ -1,0 +1,145 @@
+"""One run of the pipeline: clip after clip, each handing its last frames and its people's places to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polytalk.conditioning.picture import to_network
+from polytalk.conditioning.speech import FPS, SpeechFeatures
+from polytalk.diffusion import draw_noise, sample
+from polytalk.media.audio import Sound
+from polytalk.media.colour import match_colour
+from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip, latent_frames
+from polytalk.pipelines.components import Components, build_condition
+from polytalk.pipelines.config import PipelineConfig, RunSettings
+from polytalk.pipelines.denoising import GuidedVelocity, branch_conditioning, carry_masks
+from polytalk.pipelines.output import ClipOutput
+from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
+
+_MASK_CHANNELS = 4
+
+
+@dataclass(frozen=True)
+class PreparedScene:
+    """A scene as tensors: all that does not depend on how it is sampled."""
+
+    pixels: np.ndarray
+    """The picture at the network's size, uint8 (height, width, 3)."""
+    masks: Tensor
+    """Who is where: bool (P, height / stride, width / stride)."""
+    speech: SpeechFeatures
+    """What everybody says."""
+    sound: Sound
+    """What the audience hears."""
+    text: Tensor
+    """(2, text_len, text_dim): prompt and negative prompt."""
+
+    @property
+    def num_frames(self) -> int:
+        """Length of the video."""
+        return self.speech.num_frames
+
+
+class ClipChain:
+    """The clips of one video. Iterate once; what passes from clip to clip lives here.
+
+    Args:
+        components: the model's networks.
+        config: how the model wants to be run.
+        settings: this run's choices.
+        scene: what is wanted.
+        generator: source of all noise.
+        report: told what happens.
+    """
+
+    def __init__(
+        self,
+        components: Components,
+        config: PipelineConfig,
+        settings: RunSettings,
+        scene: PreparedScene,
+        generator: torch.Generator | None,
+        report: ProgressCallback,
+    ) -> None:
+        self.components, self.config, self.settings = components, config, settings
+        self.scene, self.generator, self.report = scene, generator, report
+        self.clips = settings.planner.plan(scene.num_frames)
+        self.picture = to_network(scene.pixels).to(components.device)
+        """(1, 3, 1, H, W) in -1..1."""
+        self.known = self.picture
+        """(1, 3, M, H, W): frames that the next clip starts with; the picture, later the motion frames."""
+        self.masks = scene.masks.to(components.device)
+        """(P, h, w) bool: who is where in the first of them."""
+
+    def __iter__(self) -> Iterator[ClipOutput]:
+        for clip in self.clips:
+            video = self._make(clip)
+            self.known = video[:, :, -self.settings.planner.motion_frames :]
+            new = video[0, :, clip.motion_frames : clip.motion_frames + clip.num_new]
+            if clip is self.clips[-1]:
+                self._report(Stage.DONE, clip, self.settings.schedule.num_steps)
+            yield ClipOutput(clip.index, clip.new_start, _to_pixels(new), FPS)
+
+    @torch.no_grad()
+    def _make(self, clip: Clip) -> Tensor:
+        """One clip's frames (1, 3, T, H, W) in -1..1, motion frames included; moves the masks along."""
+        self._report(Stage.ENCODE, clip)
+        condition = build_condition(
+            self.components, self.known, self.picture[:, :, 0], clip.num_frames, self.config.fill_condition
+        )
+        velocity = self._guided_velocity(clip, condition)
+        self._report(Stage.DENOISE, clip)
+        latents = self._denoise(clip, velocity, condition)
+        self._report(Stage.DECODE, clip, self.settings.schedule.num_steps)
+        video = self.components.decode_video(latents).float().clamp(-1, 1)
+        if self.settings.colour_strength > 0:
+            video = match_colour(video, self.picture, self.settings.colour_strength)
+        return video
+
+    def _guided_velocity(self, clip: Clip, condition: Tensor) -> GuidedVelocity:
+        parts, guidance = self.components, self.settings.guidance
+        conditioning = branch_conditioning(
+            parts.transformer,
+            guidance.branches(),
+            self.scene.text,
+            parts.encode_image(self.known[:, :, -1]),
+            self.scene.speech.clip(clip.start, clip.num_frames).to(parts.device),
+            clip.num_latent_frames,
+        )
+        masks = self.masks if len(self.masks) > 1 else None
+        batched = self.config.batch_guidance
+        return GuidedVelocity(parts.transformer, guidance, conditioning, condition, masks, batched=batched)
+
+    def _denoise(self, clip: Clip, velocity: GuidedVelocity, condition: Tensor) -> Tensor:
+        """Clean latents (1, C, F, h, w)."""
+        shown, schedule = condition[:, _MASK_CHANNELS:], self.settings.schedule
+        num_known = latent_frames(self.known.shape[2])
+        known = shown[:, :, :num_known] if clip.index or self.config.keep_picture else None
+        watched = self.config.carry_masks and velocity.speaker_masks is not None and clip is not self.clips[-1]
+        velocity.watch_labels = watched and schedule.num_steps == 1
+
+        def after_step(index: int, timestep: Tensor, latents: Tensor) -> None:
+            velocity.watch_labels = watched and index == schedule.num_steps - 2  # the next step is the last
+            self._report(Stage.DENOISE, clip, index + 1)
+
+        noise = draw_noise(tuple(shown.shape), self.generator, shown.device)
+        clean = sample(velocity, noise, schedule, known=known, generator=self.generator, callback=after_step)
+        if velocity.labels is not None:
+            block = self.config.label_block
+            labels = velocity.labels[len(velocity.labels) // 2 if block is None else block]
+            begins = (clip.num_frames - self.settings.planner.motion_frames) // TEMPORAL_STRIDE
+            self.masks = carry_masks(self.masks, labels[begins])
+        return clean
+
+    def _report(self, stage: Stage, clip: Clip, step: int = 0) -> None:
+        self.report(Progress(stage, clip.index, len(self.clips), step, self.settings.schedule.num_steps))
+
+
+def _to_pixels(video: Tensor) -> np.ndarray:
+    """(3, T, H, W) in -1..1 to uint8 (T, H, W, 3)."""
+    return ((video + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()

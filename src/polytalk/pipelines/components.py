@@ -1,0 +1,241 @@
+"""The parts of a model as the pipeline sees them: text, picture, sound and video in, features and latents out.
+
+`MiniComponents` are the embedded model's. Another family of encoders (the released ones) is another class with the
+same methods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from polytalk.errors import PolytalkError
+from polytalk.models.mini_autoencoder import MiniAutoencoder
+from polytalk.models.mini_image_encoder import MiniImageEncoder
+from polytalk.models.mini_speech_encoder import FRAME, MiniSpeechEncoder
+from polytalk.models.mini_text_encoder import MiniTextEncoder
+from polytalk.models.transformer import MultiTalkTransformer3DModel
+from polytalk.pipelines.clips import TEMPORAL_STRIDE, latent_frames
+
+_SPEECH_CHUNK = 1500
+"""Video frames of sound encoded at once (a minute)."""
+_SPEECH_MARGIN = 25
+"""Video frames of sound added on either side: more than the speech encoder sees, so that seams leave no trace."""
+
+
+class Components(Protocol):
+    """What the pipeline asks of a model. Pixels are in -1..1, tensors on the model's own device."""
+
+    transformer: MultiTalkTransformer3DModel
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors live."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Format of the weights."""
+
+    @property
+    def spatial_stride(self) -> int:
+        """Pixels in one row or column of the latent grid."""
+
+    def encode_text(self, prompts: list[str]) -> Tensor:
+        """Prompts to (B, text_len, text_dim)."""
+
+    def encode_image(self, picture: Tensor) -> Tensor:
+        """Picture (B, 3, H, W) to tokens (B, tokens, image_dim)."""
+
+    def encode_speech(self, samples: Tensor, num_frames: int) -> Tensor:
+        """Normalised 16 kHz sound (P, n) to features (P, num_frames, layers, channels)."""
+
+    def encode_video(self, video: Tensor) -> Tensor:
+        """Video (B, 3, 4n + 1, H, W) to latents (B, C, n + 1, H / stride, W / stride)."""
+
+    def decode_video(self, latents: Tensor) -> Tensor:
+        """The inverse of `encode_video`."""
+
+    def fill_latents(self, picture: Tensor, num_latent_frames: int, fill: str) -> Tensor:
+        """Condition latents (B, C, F, h, w) of frames that are not known, by `PipelineConfig.fill_condition`."""
+
+
+@dataclass
+class MiniComponents:
+    """The embedded model's parts."""
+
+    transformer: MultiTalkTransformer3DModel
+    """Denoises."""
+    autoencoder: MiniAutoencoder
+    """Pixels and latents."""
+    speech_encoder: MiniSpeechEncoder
+    """Sound to features."""
+    text_encoder: MiniTextEncoder
+    """Prompt to tokens."""
+    image_encoder: MiniImageEncoder
+    """Picture to tokens."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors live."""
+        return self.transformer.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Format of the weights."""
+        return self.autoencoder.decoder_out.weight.dtype
+
+    @property
+    def spatial_stride(self) -> int:
+        """Pixels in one row or column of the latent grid."""
+        return 8
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> MiniComponents:
+        """Move every part; returns self.
+
+        Norms and modulation of the transformer stay float32, and so do tables (mel filters, latent statistics).
+        """
+        for part in self.parts().values():
+            nn.Module.to(part, device)
+            keep = getattr(part, "_keep_in_fp32_modules", None) or ()
+            for name, parameter in part.named_parameters():
+                kept = any(word in keep for word in name.split("."))
+                parameter.data = parameter.data.to(torch.float32 if kept else dtype)
+        return self
+
+    def parts(self) -> dict[str, ModelMixin]:
+        """The networks by name, which is also the name of their folder."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def encode_text(self, prompts: list[str]) -> Tensor:
+        """Prompts to (B, text_len, text_dim)."""
+        return self.text_encoder(self.text_encoder.tokenize(prompts).to(self.device))
+
+    def encode_image(self, picture: Tensor) -> Tensor:
+        """Picture (B, 3, H, W) to tokens (B, tokens, image_dim)."""
+        return self.image_encoder(picture.to(self.device, self.dtype))
+
+    def encode_speech(self, samples: Tensor, num_frames: int) -> Tensor:
+        """Normalised 16 kHz sound (P, n) to features (P, num_frames, layers, channels), a minute at a time."""
+        parts = []
+        for start in range(0, num_frames, _SPEECH_CHUNK):
+            stop = min(start + _SPEECH_CHUNK, num_frames)
+            first, last = max(0, start - _SPEECH_MARGIN), min(stop + _SPEECH_MARGIN, num_frames)
+            sound = samples[:, first * FRAME : last * FRAME].to(self.device)
+            features = self.speech_encoder(sound, last - first)
+            parts.append(features[:, start - first : stop - first])
+        return torch.cat(parts, dim=1)
+
+    def encode_video(self, video: Tensor) -> Tensor:
+        """Video (B, 3, 4n + 1, H, W) to latents (B, C, n + 1, H / 8, W / 8)."""
+        return self.autoencoder.encode(video.to(self.device, self.dtype))
+
+    def decode_video(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, n + 1, h, w) to video (B, 3, 4n + 1, 8h, 8w)."""
+        return self.autoencoder.decode(latents.to(self.device, self.dtype))
+
+    def fill_latents(self, picture: Tensor, num_latent_frames: int, fill: str) -> Tensor:
+        """Latents of the picture ("reference") or of mid grey ("zero") standing still."""
+        shown = picture if fill == "reference" else torch.zeros_like(picture)
+        return self.autoencoder.still(shown.to(self.device, self.dtype), num_latent_frames)
+
+
+_CLASSES: dict[str, tuple[type, dict[str, type]]] = {
+    "mini": (
+        MiniComponents,
+        {
+            "transformer": MultiTalkTransformer3DModel,
+            "autoencoder": MiniAutoencoder,
+            "speech_encoder": MiniSpeechEncoder,
+            "text_encoder": MiniTextEncoder,
+            "image_encoder": MiniImageEncoder,
+        },
+    ),
+}
+"""Families of components. A folder names classes; only those listed here are ever built."""
+
+
+def load_components(folder: Path, listed: dict[str, str], device: torch.device, dtype: torch.dtype) -> MiniComponents:
+    """Load every component of a model folder.
+
+    Args:
+        folder: holds one folder per component, written by diffusers' `save_pretrained`.
+        listed: component -> class name, from the folder's index.
+        device: where to.
+        dtype: format of the weights.
+
+    Raises:
+        PolytalkError: a component is missing, unknown or damaged.
+    """
+    names = {name: {part: cls.__name__ for part, cls in classes.items()} for name, (_, classes) in _CLASSES.items()}
+    family = next((name for name, wanted in names.items() if wanted == listed), None)
+    if family is None:
+        known = "; ".join(f"{name}: {', '.join(wanted.values())}" for name, wanted in names.items())
+        problem = f"the components of {folder} are {', '.join(listed.values()) or 'none'}"
+        raise PolytalkError("model", problem, f"Known are {known}.")
+    build, classes = _CLASSES[family]
+    parts = {}
+    for name, cls in classes.items():
+        parts[name] = _load_part(cls, folder / name)
+    return build(**parts).to(device, dtype)
+
+
+def _load_part(cls: Any, folder: Path) -> ModelMixin:
+    try:
+        return (
+            cls.from_pretrained(str(folder), torch_dtype=torch.float32, local_files_only=True)
+            .eval()
+            .requires_grad_(False)
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[0][:200]
+        remedy = f"{cls.__name__} needs config.json and diffusion_pytorch_model.safetensors there."
+        raise PolytalkError("model", f"{folder} cannot be loaded ({reason})", remedy) from error
+
+
+def known_mask(num_known: int, num_frames: int, height: int, width: int) -> Tensor:
+    """Mask channels of the condition: 1 where a frame is known, on the latent grid.
+
+    As in Wan2.1, the first frame is repeated four times so that every latent frame has four channels.
+
+    Args:
+        num_known: frames known at the start.
+        num_frames: T, 4n + 1.
+        height, width: of the latent grid.
+
+    Returns:
+        float32 (1, 4, F, height, width).
+    """
+    known = (torch.arange(num_frames) < num_known).float()
+    channels = torch.cat([known[:1].repeat(TEMPORAL_STRIDE), known[1:]]).view(latent_frames(num_frames), -1)
+    return channels.T[None, :, :, None, None].expand(-1, -1, -1, height, width).contiguous()
+
+
+def build_condition(components: Components, known: Tensor, reference: Tensor, num_frames: int, fill: str) -> Tensor:
+    """The condition of one clip: mask channels, then the latents of the known frames and of what fills the rest.
+
+    Args:
+        components: encode.
+        known: (1, 3, M, H, W) frames that begin the clip, M = 4k + 1: the picture, or the motion frames.
+        reference: (1, 3, H, W) the scene's picture.
+        num_frames: T of the clip, 4n + 1.
+        fill: `PipelineConfig.fill_condition`. With "zero" the video of known frames and grey ones is encoded as a
+            whole, as in the release; with "reference" the standing picture's latents follow those of the known frames.
+
+    Returns:
+        float32 (1, 4 + C, F, H / stride, W / stride).
+    """
+    missing = num_frames - known.shape[2]
+    if fill == "zero":
+        grey = known.new_zeros(1, 3, missing, *known.shape[-2:])
+        latents = components.encode_video(torch.cat([known, grey], dim=2))
+    else:
+        latents = components.encode_video(known)
+        filled = components.fill_latents(reference, latent_frames(num_frames), fill)
+        latents = torch.cat([latents, filled[:, :, latents.shape[2] :]], dim=2)
+    mask = known_mask(known.shape[2], num_frames, *latents.shape[-2:]).to(latents.device)
+    return torch.cat([mask, latents.float()], dim=1)

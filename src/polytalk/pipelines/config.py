@@ -1,0 +1,162 @@
+"""A model's own way of being run: the defaults that lie beside its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from polytalk.diffusion import AdaptiveProjection, FlowMatchingSchedule, Guidance
+from polytalk.errors import PolytalkError
+from polytalk.pipelines.clips import ClipPlanner
+
+INDEX_NAME = "model_index.json"
+"""The file that makes a folder a model: its components and these settings."""
+
+RELEASED_NEGATIVE_PROMPT = (
+    "bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, images, static, overall "
+    "gray, worst quality, low quality, JPEG compression residue, ugly, incomplete, extra fingers, poorly drawn hands, "
+    "poorly drawn faces, deformed, disfigured, misshapen limbs, fused fingers, still picture, messy background, three "
+    "legs, many people in the background, walking backwards"
+)
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """How a model is run when the caller does not say otherwise. The defaults are those of the released 14B model.
+
+    Raises:
+        PolytalkError: naming the setting that makes no sense.
+    """
+
+    num_inference_steps: int = 40
+    """Steps of the sampler."""
+    shift: float = 7.0
+    """Timestep shift: 7 at 480p, 11 at 720p, 2 with a distilled LoRA."""
+    guidance_scale: float = 5.0
+    """Weight of the prompt; 1 is off."""
+    audio_guidance_scale: float = 4.0
+    """Weight of the voices; 1 is off."""
+    negative_prompt: str = RELEASED_NEGATIVE_PROMPT
+    """Stands in for the prompt where guidance drops it."""
+    clip_frames: int = 81
+    """Longest clip, 4n + 1 frames."""
+    motion_frames: int = 25
+    """Frames that a clip takes over from the one before, 4k + 1."""
+    size_class: str = "480p"
+    """Which frame sizes to choose from by the picture's aspect (see `polytalk.conditioning.picture`)."""
+    colour_strength: float = 1.0
+    """How far each frame's colours are matched to the picture's: 0 is off, 1 is fully."""
+    fill_condition: Literal["zero", "reference"] = "zero"
+    """What the condition shows where no frame is known: mid grey as in the release, or the reference picture."""
+    keep_picture: bool = False
+    """Overwrite the first latent frame of the first clip with the picture at every step, as with motion frames."""
+    carry_masks: bool = False
+    """Read who is where in a later clip from the network's own reference map; False keeps the first picture's masks."""
+    label_block: int | None = None
+    """Block whose reference map is read for that; None is the middle one."""
+    batch_guidance: bool = True
+    """Run guidance's predictions as one batch: faster, at the memory of that many."""
+
+    def __post_init__(self) -> None:
+        FlowMatchingSchedule(self.num_inference_steps, self.shift)
+        Guidance(self.guidance_scale, self.audio_guidance_scale)
+        ClipPlanner(self.clip_frames, self.motion_frames)
+        if not 0 <= self.colour_strength <= 1:
+            raise PolytalkError("colour_strength", f"it is {self.colour_strength}", "Give a number from 0 to 1.")
+        if self.fill_condition not in ("zero", "reference"):
+            raise PolytalkError("fill_condition", f"{self.fill_condition!r} is unknown", 'Use "zero" or "reference".')
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> PipelineConfig:
+        """Build from a JSON object; keys left out keep their defaults.
+
+        Raises:
+            PolytalkError: a key is unknown.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise PolytalkError(f"defaults.{unknown[0]}", "unknown setting", f"Known are {', '.join(sorted(known))}.")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """One run's choices, complete and checked: a model's defaults with the caller's wishes laid over."""
+
+    schedule: FlowMatchingSchedule
+    """Noise levels."""
+    guidance: Guidance
+    """Weights of prompt and voices."""
+    planner: ClipPlanner
+    """Length of the clips."""
+    colour_strength: float
+    """0 to 1."""
+
+    @classmethod
+    def choose(
+        cls,
+        config: PipelineConfig,
+        *,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        audio_guidance_scale: float | None = None,
+        shift: float | None = None,
+        clip_frames: int | None = None,
+        motion_frames: int | None = None,
+        colour_strength: float | None = None,
+        adaptive_projection: AdaptiveProjection | bool = False,
+    ) -> RunSettings:
+        """The config's values where the caller gives None; every error names the field."""
+        wishes: dict[str, Any] = {
+            "num_inference_steps": num_inference_steps,
+            "guidance_scale": guidance_scale,
+            "audio_guidance_scale": audio_guidance_scale,
+            "shift": shift,
+            "clip_frames": clip_frames,
+            "motion_frames": motion_frames,
+            "colour_strength": colour_strength,
+        }
+        chosen = dataclasses.replace(config, **{name: value for name, value in wishes.items() if value is not None})
+        projection = AdaptiveProjection() if adaptive_projection is True else adaptive_projection or None
+        return cls(
+            FlowMatchingSchedule(chosen.num_inference_steps, chosen.shift),
+            Guidance(chosen.guidance_scale, chosen.audio_guidance_scale, projection),
+            ClipPlanner(chosen.clip_frames, chosen.motion_frames),
+            chosen.colour_strength,
+        )
+
+
+@dataclass(frozen=True)
+class ModelIndex:
+    """What a model folder says of itself."""
+
+    components: dict[str, str]
+    """Name of a component (and of its folder) -> name of its class."""
+    config: PipelineConfig
+    """How it is run."""
+
+    @classmethod
+    def read(cls, folder: Path) -> ModelIndex:
+        """Read the folder's index.
+
+        Raises:
+            PolytalkError: missing or not a model index.
+        """
+        path = folder / INDEX_NAME
+        remedy = f'It is a JSON object with "components" and "defaults"; {INDEX_NAME} of mini is an example.'
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise PolytalkError("model", f"{path} cannot be read ({error})", remedy) from None
+        if not isinstance(content, dict) or not isinstance(content.get("components"), dict):
+            raise PolytalkError("model", f"{path} lists no components", remedy)
+        return cls(content["components"], PipelineConfig.from_dict(content.get("defaults", {})))
+
+    def write(self, folder: Path) -> None:
+        """Write the folder's index."""
+        content = {"components": self.components, "defaults": dataclasses.asdict(self.config)}
+        (folder / INDEX_NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

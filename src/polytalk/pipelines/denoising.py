@@ -1,0 +1,114 @@
+"""Guided predictions of the network for one clip, as the velocity that the sampler follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from polytalk.diffusion import Branch, Guidance
+from polytalk.models.transformer import Conditioning, MultiTalkTransformer3DModel
+
+
+def branch_conditioning(
+    transformer: MultiTalkTransformer3DModel,
+    branches: Sequence[Branch],
+    text: Tensor,
+    image: Tensor,
+    speech: Tensor,
+    num_latent_frames: int,
+) -> list[Conditioning]:
+    """Keys and values of text, picture and sound, one set per branch; good for all steps of a clip.
+
+    Args:
+        transformer: the network.
+        branches: predictions that guidance needs.
+        text: (2, text_len, text_dim), the prompt and the negative prompt.
+        image: (1, tokens, image_dim).
+        speech: (P, T, window, layers, channels), windowed features of the clip.
+        num_latent_frames: F.
+    """
+    return [
+        transformer.prepare_conditioning(
+            text[:1] if branch.has_text else text[1:],
+            image,
+            # without sound the features are zero and stand for one person
+            speech[None] if branch.has_audio else None,
+            num_latent_frames,
+        )
+        for branch in branches
+    ]
+
+
+class GuidedVelocity:
+    """The sampler's velocity for one clip: the network called once (or once per branch) a step, then guidance.
+
+    Args:
+        transformer: the network.
+        guidance: weights.
+        conditioning: one per branch of `guidance.branches()`.
+        condition: (1, 4 + C, F, H, W) mask and condition latents.
+        speaker_masks: (P, H, W) bool, or None for one person.
+        batched: call the network once for all branches.
+    """
+
+    def __init__(
+        self,
+        transformer: MultiTalkTransformer3DModel,
+        guidance: Guidance,
+        conditioning: Sequence[Conditioning],
+        condition: Tensor,
+        speaker_masks: Tensor | None,
+        *,
+        batched: bool = True,
+    ) -> None:
+        self.transformer, self.condition, self.speaker_masks = transformer, condition, speaker_masks
+        self.branches = guidance.branches()
+        self._guided = guidance.start_clip()
+        self._batched = batched and len(conditioning) > 1
+        self._calls = [Conditioning.concatenate(conditioning)] if self._batched else list(conditioning)
+        self.watch_labels = False
+        """Set before a call to have `labels` filled by it."""
+        self.labels: list[Tensor] | None = None
+        """Per block (F, H / 2, W / 2): who each token of the full prediction belongs to, P for the background."""
+
+    def __call__(self, latents: Tensor, timestep: Tensor) -> Tensor:
+        """Latents (1, C, F, H, W) at a timestep () to the guided velocity, float32."""
+        size = len(self.branches) if self._batched else 1
+        model_input = torch.cat([latents, self.condition], dim=1).expand(size, -1, -1, -1, -1)
+        outputs = []
+        for index, conditioning in enumerate(self._calls):
+            masks = self.speaker_masks
+            if masks is not None and conditioning.people > 1:
+                masks = masks[None].expand(size, -1, -1, -1)
+            elif masks is not None:
+                masks = None
+            result = self.transformer(
+                model_input,
+                timestep.expand(size),
+                conditioning=conditioning,
+                speaker_masks=masks,
+                return_labels=self.watch_labels and index == 0 and masks is not None,
+            )
+            outputs.append(result.sample.float())
+            if result.labels is not None:
+                self.labels = [labels[0] for labels in result.labels]
+        predictions = torch.cat(outputs).split(1)
+        return self._guided.combine(dict(zip(self.branches, predictions, strict=True)))
+
+
+def carry_masks(masks: Tensor, labels: Tensor) -> Tensor:
+    """Where the people are now, from the network's own map of who each token belongs to.
+
+    Args:
+        masks: (P, H, W) bool, where they were; kept for whoever the map no longer shows.
+        labels: (H / 2, W / 2), of the latent frame with which the next clip begins.
+
+    Returns:
+        bool (P, H, W).
+    """
+    people = torch.arange(len(masks), device=labels.device)[:, None, None]
+    now = (labels[None] == people).repeat_interleave(2, dim=1).repeat_interleave(2, dim=2).to(masks.device)
+    seen = now.flatten(1).any(dim=1)[:, None, None]
+    return torch.where(seen, now, masks)

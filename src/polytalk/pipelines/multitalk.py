@@ -1,0 +1,193 @@
+"""The conductor: one picture, one voice per person and a prompt to a talking video of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import polytalk
+from polytalk.conditioning.people import person_masks, scene_boxes
+from polytalk.conditioning.picture import Size, choose_size, fit_picture, warn_of_cut_boxes
+from polytalk.conditioning.speech import FPS, encode_speech, num_feature_frames, speech_tracks
+from polytalk.errors import PolytalkError
+from polytalk.media.audio import load_voices, mix_voices
+from polytalk.media.image import load_image
+from polytalk.pipelines.chain import ClipChain, PreparedScene
+from polytalk.pipelines.components import Components, MiniComponents, load_components
+from polytalk.pipelines.config import INDEX_NAME, ModelIndex, PipelineConfig, RunSettings
+from polytalk.pipelines.output import ClipOutput, TalkOutput
+from polytalk.pipelines.precision import choose_device, choose_dtype
+from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
+from polytalk.scene import Scene
+
+EMBEDDED = Path(polytalk.__file__).parent / "assets"
+"""Models that come with Polytalk, one folder each."""
+
+
+def embedded_models() -> list[str]:
+    """Names of the models that come with Polytalk."""
+    return sorted(path.parent.name for path in EMBEDDED.glob(f"*/{INDEX_NAME}"))
+
+
+def model_folder(model: str | Path) -> Path:
+    """The folder of an embedded model or of one on disk.
+
+    Raises:
+        PolytalkError: there is no such model.
+    """
+    for folder in (EMBEDDED / model, Path(model)):
+        if (folder / INDEX_NAME).is_file():
+            return folder
+    names = ", ".join(embedded_models()) or "none"
+    problem = f"{str(model)!r} is neither an embedded model nor a folder with {INDEX_NAME}"
+    raise PolytalkError("model", problem, f"Embedded here: {names}.")
+
+
+class MultiTalkPipeline:
+    """MultiTalk (arXiv 2505.22647) from files to frames.
+
+    Args:
+        components: the model's networks.
+        config: the model's defaults.
+
+    Example:
+        pipe = MultiTalkPipeline.from_pretrained("mini")
+        pipe(Scene(image="a.png", speakers=[Speaker("left.wav"), Speaker("right.wav")])).save("talk.mp4")
+    """
+
+    def __init__(self, components: Components, config: PipelineConfig) -> None:
+        self.components, self.config = components, config
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path,
+        torch_dtype: torch.dtype | str | None = None,
+        device: torch.device | str | None = None,
+    ) -> MultiTalkPipeline:
+        """Load a model.
+
+        Args:
+            model: "mini", or a folder written by `save_pretrained`.
+            torch_dtype: number format; None takes bfloat16 where it is fast, else float32.
+            device: None takes the best there is.
+
+        Raises:
+            PolytalkError: unknown model, damaged folder, unknown device or format.
+        """
+        folder = model_folder(model)
+        chosen_device = choose_device(device)
+        dtype = choose_dtype(torch_dtype, chosen_device)
+        index = ModelIndex.read(folder)
+        return cls(load_components(folder, index.components, chosen_device, dtype), index.config)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write index and weights so that `from_pretrained(folder)` loads them.
+
+        Raises:
+            PolytalkError: the folder cannot be written.
+        """
+        if not isinstance(self.components, MiniComponents):
+            kind = type(self.components).__name__
+            raise PolytalkError("model", f"{kind} cannot be written", "Save its components one by one.")
+        folder = Path(folder)
+        parts = self.components.parts()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, part in parts.items():
+                part.save_pretrained(str(folder / name))
+            ModelIndex({name: type(part).__name__ for name, part in parts.items()}, self.config).write(folder)
+        except OSError as error:
+            remedy = "Choose a folder that is yours."
+            raise PolytalkError(str(folder), f"cannot be written ({error.strerror})", remedy) from error
+
+    @torch.no_grad()
+    def prepare(self, scene: Scene, size: Size | None = None) -> PreparedScene:
+        """Read and check everything that the scene names, and encode prompt and voices.
+
+        Args:
+            scene: what is wanted.
+            size: (height, width) of the video, multiples of 16; None chooses by the picture's aspect.
+
+        Raises:
+            PolytalkError: a file or a field of the scene is wrong.
+        """
+        picture = load_image(scene.image)
+        boxes = scene_boxes(scene, picture.width, picture.height)
+        sounds = load_voices(scene)
+        target = _checked_size(size) if size else choose_size(picture.width, picture.height, self.config.size_class)
+        pixels, fit = fit_picture(picture, target)
+        if scene.boxes:
+            warn_of_cut_boxes(boxes, fit)
+        masks = person_masks(boxes, fit, self.components.spatial_stride)
+        offsets = [speaker.offset for speaker in scene.speakers]
+        tracks = speech_tracks(sounds, scene.arrangement, offsets)
+        speech = encode_speech(tracks, self._encode_voice)
+        negative = self.config.negative_prompt if scene.negative_prompt is None else scene.negative_prompt
+        text = self.components.encode_text([scene.prompt, negative])
+        return PreparedScene(pixels, masks, speech, mix_voices(sounds, scene.arrangement, offsets), text)
+
+    def stream(
+        self,
+        scene: Scene | PreparedScene,
+        *,
+        size: Size | None = None,
+        generator: torch.Generator | None = None,
+        progress: ProgressCallback | None = None,
+        **choices: Any,
+    ) -> Iterator[ClipOutput]:
+        """Make the video clip by clip; each is given out as soon as it is finished.
+
+        Args:
+            scene: what is wanted, or what `prepare` made of it.
+            size: (height, width) as in `prepare`.
+            generator: source of all noise.
+            progress: told what happens.
+            choices: keyword arguments of `RunSettings.choose`: num_inference_steps, guidance_scale,
+                audio_guidance_scale, shift, clip_frames, motion_frames, colour_strength, adaptive_projection.
+
+        Raises:
+            PolytalkError: at once, before any clip is made, when the scene or a choice is wrong.
+        """
+        settings = RunSettings.choose(self.config, **choices)
+        report = progress or _ignore
+        prepared = self._prepared(scene, size, report)
+        chain = ClipChain(self.components, self.config, settings, prepared, generator, report)
+        return iter(chain)
+
+    def __call__(self, scene: Scene | PreparedScene, **arguments: Any) -> TalkOutput:
+        """Make the whole video; arguments and errors as in `stream`."""
+        RunSettings.choose(self.config, **_choices(arguments))
+        prepared = self._prepared(scene, arguments.get("size"), arguments.get("progress") or _ignore)
+        frames = [clip.frames for clip in self.stream(prepared, **arguments)]
+        return TalkOutput(np.concatenate(frames), FPS, prepared.sound.samples, prepared.sound.sample_rate)
+
+    def _prepared(self, scene: Scene | PreparedScene, size: Size | None, report: ProgressCallback) -> PreparedScene:
+        if isinstance(scene, PreparedScene):
+            return scene
+        report(Progress(Stage.PREPARE))
+        return self.prepare(scene, size)
+
+    def _encode_voice(self, samples: Tensor) -> Tensor:
+        """Normalised 16 kHz sound (n,) to features (frames, layers, channels)."""
+        return self.components.encode_speech(samples[None], num_feature_frames(len(samples)))[0]
+
+
+def _ignore(event: Progress) -> None:
+    """No progress is shown."""
+
+
+def _choices(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if name not in ("size", "generator", "progress")}
+
+
+def _checked_size(size: Size) -> Size:
+    height, width = size
+    if height < 16 or width < 16 or height % 16 or width % 16:
+        raise PolytalkError("size", f"{width} × {height} pixels", "Both sides must be multiples of 16.")
+    return height, width
