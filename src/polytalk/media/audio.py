@@ -87,7 +87,11 @@ def _decode(
             count += len(parts[-1])
         _check_length(count / rate, field, str(path), max_seconds)
     parts += [converted.to_ndarray().mean(axis=0, dtype=np.float32) for converted in resampler.resample(None)]
-    return (np.concatenate(parts) if parts else np.zeros(0, np.float32)), rate
+    samples = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    if "mp4" in container.format.name and stream.duration is not None and stream.time_base is not None:
+        # MP4 states where the sound ends inside its last AAC frame, which decodes whole.
+        samples = samples[: round(stream.duration * stream.time_base * rate)]
+    return samples, rate
 
 
 def sound_of(
@@ -112,13 +116,9 @@ def sound_of(
     if sample_rate is None:
         raise PolytalkError(field, "samples come without a sample rate", "Pass sample_rate in Hz.")
     array = np.asarray(audio)
-    if array.ndim == 2 and array.shape[0] > array.shape[1] > 0:
-        problem = f"an array of shape {array.shape} has more channels than samples"
+    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[0] > array.shape[1] > 0):
+        problem = f"an array of shape {array.shape} is no sound"
         raise PolytalkError(field, problem, "Use (samples,) or (channels, samples).")
-    if array.ndim not in (1, 2):
-        raise PolytalkError(
-            field, f"an array of shape {array.shape} is no sound", "Use (samples,) or (channels, samples)."
-        )
     if array.dtype == np.uint8:
         array = (array.astype(np.float32) - 128) / 128
     elif np.issubdtype(array.dtype, np.signedinteger):

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from polytalk.errors import PolytalkError
+from polytalk.media.output import replace_when_done
 
 MIN_SIDE = 16
 """Pixels; nobody can be seen in less."""
@@ -131,8 +132,6 @@ def save_image(path: str | Path, picture: Any, *, force: bool = False) -> None:
     Raises:
         PolytalkError: the file exists and `force` is off, the format is unknown, or it cannot be written.
     """
-    from polytalk.media.output import replace_when_done
-
     path = Path(path)
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(np.asarray(picture))
     if path.suffix.lower() not in Image.registered_extensions():
