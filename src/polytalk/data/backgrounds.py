@@ -12,7 +12,20 @@ import numpy as np
 import skia
 
 from polytalk.data.picture_io import load_picture
-from polytalk.data.vector_kit import Colour, argb, darker, fill, hsv, lighter, linear, mix, radial, stroke
+from polytalk.data.vector_kit import (
+    Colour,
+    argb,
+    darker,
+    fill,
+    hsv,
+    lighter,
+    linear,
+    mix,
+    picture,
+    radial,
+    raster,
+    stroke,
+)
 
 MARGIN = 0.15
 """Extra background around the frame, as a share of its width and height."""
@@ -72,23 +85,14 @@ def noise(rng: np.random.Generator, canvas: skia.Canvas, width: int, height: int
     """Cloudy texture of several scales."""
     first, second = np.array(_colour(rng)), np.array(_colour(rng))
     field = np.zeros((height, width), np.float32)
+    big = np.zeros((height, width, 4), np.uint8)
     for cells in (3, 7, 17, 45):
-        coarse = rng.random((cells, cells * 2)).astype(np.float32)
-        image = skia.Image.fromarray(
-            np.repeat((255 * coarse).astype(np.uint8)[..., None], 4, 2),
-            skia.kRGBA_8888_ColorType,
-            skia.kOpaque_AlphaType,
-        )
-        big = np.zeros((height, width, 4), np.uint8)
-        skia.Surface(big).getCanvas().drawImageRect(
-            image, skia.Rect(0, 0, width, height), skia.SamplingOptions(skia.FilterMode.kLinear)
-        )
+        coarse = np.repeat(rng.integers(0, 256, (cells, 2 * cells, 1), np.uint8), 3, axis=2)
+        box, sampling = skia.Rect(0, 0, width, height), skia.SamplingOptions(skia.FilterMode.kLinear)
+        raster(big, opaque=True).getCanvas().drawImageRect(picture(coarse), box, sampling)
         field += big[..., 0].astype(np.float32) / 255 / np.sqrt(cells)
     field = (field - field.min()) / max(1e-6, float(field.max() - field.min()))
-    pixels = np.empty((height, width, 4), np.uint8)
-    pixels[..., :3] = 255 * (first + field[..., None] * (0.6 * (second - first)))
-    pixels[..., 3] = 255
-    canvas.drawImage(skia.Image.fromarray(pixels, skia.kRGBA_8888_ColorType), 0, 0)
+    canvas.drawImage(picture((255 * (first + field[..., None] * (0.6 * (second - first)))).astype(np.uint8)), 0, 0)
     return "a painted backdrop"
 
 
@@ -253,13 +257,12 @@ PAINTERS: dict[str, Painter] = {
 
 def photo(rng: np.random.Generator, canvas: skia.Canvas, width: int, height: int, pictures: tuple[Path, ...]) -> str:
     """A crop of a photograph, mirrored, recoloured and more or less out of focus."""
-    picture = load_picture(pictures[rng.integers(len(pictures))])
-    tall, wide = picture.shape[:2]
+    photograph = load_picture(pictures[rng.integers(len(pictures))])
+    tall, wide = photograph.shape[:2]
     scale = rng.uniform(0.45, 1.0) * min(wide / width, tall / height)
     crop_w, crop_h = scale * width, scale * height
     left, top = rng.uniform(0, wide - crop_w), rng.uniform(0, tall - crop_h)
-    pixels = np.dstack([picture, np.full((tall, wide), 255, np.uint8)])
-    image = skia.Image.fromarray(pixels, skia.kRGBA_8888_ColorType, skia.kOpaque_AlphaType)
+    image = picture(photograph)
     paint = skia.Paint()
     blur = float(rng.choice([0.0, rng.uniform(0.002, 0.03)])) * height
     if blur > 0.5:
@@ -281,9 +284,10 @@ def draw_background(
     """Background for frames of this size, larger than they by `MARGIN` on every side, and words for it."""
     full_w, full_h = round(width * (1 + 2 * MARGIN)), round(height * (1 + 2 * MARGIN))
     pixels = np.zeros((full_h, full_w, 4), np.uint8)
-    canvas = skia.Surface(pixels).getCanvas()
+    surface = raster(pixels, opaque=True)
+    canvas = surface.getCanvas()
     if kind == "photo" and pictures:
         words = photo(rng, canvas, full_w, full_h, pictures)
     else:
         words = PAINTERS[kind if kind in PAINTERS else "gradient"](rng, canvas, full_w, full_h)
-    return skia.Image.fromarray(pixels, skia.kRGBA_8888_ColorType, skia.kOpaque_AlphaType), words
+    return picture(pixels[..., 2::-1]), words

@@ -14,6 +14,7 @@ from polytalk.data.characters import SOURCES
 from polytalk.data.motion import ACTIONS, CAMERA, WALK, Tracks, idle, ramp, random_mouth, smooth_noise
 from polytalk.data.picture_io import bundled_pictures, folder_pictures
 from polytalk.data.prompts import Event, write_prompt
+from polytalk.data.vector_kit import picture, raster
 from polytalk.errors import PolytalkError
 
 if TYPE_CHECKING:
@@ -349,7 +350,7 @@ def _draw(
     """Draw frames (n, H, W, 3) with who is seen at every second pixel (n, P, H/2, W/2) and boxes (n, P, 4) twice."""
     height, width, count = config.height, config.width, len(stage.people)
     page, layer = np.zeros((height, width, 4), np.uint8), np.zeros((height, width, 4), np.uint8)
-    page_surface, layer_surface = skia.Surface(page), skia.Surface(layer)
+    page_surface, layer_surface = raster(page, opaque=True), raster(layer)
     canvas, brush = page_surface.getCanvas(), layer_surface.getCanvas()
     frames = np.empty((len(indices), height, width, 3), np.uint8)
     seen = np.zeros((len(indices), count, height // 2, width // 2), bool)
@@ -382,7 +383,7 @@ def _draw(
                 boxes[which, row, person] = rect.left(), rect.top(), rect.right(), rect.bottom()
         if light is not None:
             canvas.drawImage(light, 0, 0, skia.SamplingOptions(), multiply)
-        frames[row] = page[..., :3]
+        frames[row] = page[..., 2::-1]
     return frames, seen, boxes[0], boxes[1]
 
 
@@ -408,7 +409,4 @@ def _lighting(rng: np.random.Generator, config: SceneConfig) -> skia.Image | Non
     if rng.random() < 0.6:
         shade = shade * (1.0 - np.float32(strength * rng.uniform(0.0, 0.05)) * rng.random((height, width), np.float32))
     exposure = 1.0 - strength * 0.25 * rng.random() ** 2
-    pixels = np.empty((height, width, 4), np.uint8)
-    pixels[..., :3] = np.clip(255 * exposure * shade[..., None] * tint, 0, 255)
-    pixels[..., 3] = 255
-    return skia.Image.fromarray(pixels, skia.kRGBA_8888_ColorType, skia.kOpaque_AlphaType)
+    return picture(np.clip(255 * exposure * shade[..., None] * tint, 0, 255).astype(np.uint8))

@@ -21,6 +21,23 @@ STYLES = ("flat", "outlined", "painted", "sketch")
 """Art styles of the vector people and animals."""
 
 
+def raster(pixels: np.ndarray, opaque: bool = False) -> skia.Surface:
+    """Surface on top of a uint8 (height, width, 4) array in blue, green, red, alpha order, alpha multiplied in.
+
+    That layout, and no other, takes skia's fast paths: five to twenty times faster when pictures are laid upon each other.
+    """
+    height, width = pixels.shape[:2]
+    alpha = skia.kOpaque_AlphaType if opaque else skia.kPremul_AlphaType
+    return skia.Surface.MakeRasterDirect(skia.ImageInfo.Make(width, height, skia.kBGRA_8888_ColorType, alpha), pixels)
+
+
+def picture(colours: np.ndarray) -> skia.Image:
+    """Opaque image of a uint8 (height, width, 3) array of red, green, blue; the pixels are copied."""
+    pixels = np.full((*colours.shape[:2], 4), 255, np.uint8)
+    pixels[..., :3] = colours[..., ::-1]
+    return skia.Image.fromarray(pixels, skia.kBGRA_8888_ColorType, skia.kOpaque_AlphaType)
+
+
 def argb(colour: Colour, alpha: float = 1.0) -> int:
     """Skia's packed colour."""
     red, green, blue = (min(255, max(0, round(255 * part))) for part in colour)
