@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -43,6 +44,13 @@ class PreparedScene:
     def num_frames(self) -> int:
         """Length of the video."""
         return self.speech.num_frames
+
+    def first_seconds(self, seconds: float | None) -> PreparedScene:
+        """The scene cut off after so many seconds, but not before its first frame; None leaves it as it is."""
+        if seconds is None:
+            return self
+        frames = max(1, round(seconds * FPS))
+        return dataclasses.replace(self, speech=SpeechFeatures(self.speech.features[:, :frames]))
 
 
 class ClipChain:

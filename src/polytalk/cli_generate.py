@@ -1,0 +1,187 @@
+"""`polytalk generate` and `polytalk demo`: options to a scene, a scene to a file, with progress on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+
+from polytalk.errors import PolytalkError
+from polytalk.scene import Box, Scene, Speaker, pair_speakers
+
+ASSETS = Path(__file__).parent / "assets"
+MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video to make."""
+
+    scene: Scene
+    """What is wanted."""
+    output: Path
+    """Where to."""
+    model: str = "mini"
+    """Embedded model, or a folder."""
+    device: str | None = None
+    """None chooses."""
+    dtype: str | None = None
+    """None chooses."""
+    seed: int = 0
+    """Of all noise."""
+    steps: int | None = None
+    """Sampling steps; None is the model's default, as with the guidance scales."""
+    guidance: float | None = None
+    """Weight of the prompt."""
+    audio_guidance: float | None = None
+    """Weight of the voices."""
+    adaptive: bool = False
+    """Adaptive projected guidance."""
+    max_seconds: float | None = None
+    """Longest video."""
+    save_masks: Path | None = None
+    """Picture of who is where."""
+    force: bool = False
+    """Overwrite."""
+    quiet: bool = False
+    """Print errors only."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed <= MAX_SEED:
+            raise PolytalkError("--seed", f"it is {self.seed}", f"Give a whole number from 0 to {MAX_SEED}.")
+        if self.max_seconds is not None and not (self.max_seconds > 0 and math.isfinite(self.max_seconds)):
+            raise PolytalkError("--max-seconds", f"it is {self.max_seconds}", "Give seconds, more than 0.")
+
+
+def build_scene(
+    image: Path | None,
+    speakers: Sequence[Path],
+    boxes: Sequence[str],
+    prompt: str | None,
+    negative_prompt: str | None,
+    scene_file: Path | None,
+    arrangement: str | None,
+) -> Scene:
+    """The scene that the options describe; prompts and arrangement may override those of a scene file.
+
+    Raises:
+        PolytalkError: options missing, contradicting each other or wrong.
+    """
+    wishes = {"prompt": prompt, "negative_prompt": negative_prompt, "arrangement": arrangement}
+    given = {name: value for name, value in wishes.items() if value is not None}
+    if scene_file is not None:
+        extra = [name for name, value in (("--image", image), ("--speaker", speakers), ("--box", boxes)) if value]
+        if extra:
+            raise PolytalkError(extra[0], "the scene file says this already", "Leave it out, or leave out --scene.")
+        return dataclasses.replace(Scene.from_json(scene_file), **given)
+    if image is None:
+        raise PolytalkError("--image", "it is missing", "Name a picture of the people, or a scene file by --scene.")
+    if not speakers:
+        raise PolytalkError("--speaker", "there is none", "Name a sound file for each person.")
+    paired: tuple[Speaker, ...] = pair_speakers(speakers, [Box.parse(box) for box in boxes])
+    return Scene(image=image, speakers=paired, **given)
+
+
+def demo_scene() -> Scene:
+    """Polytalk's own two people.
+
+    Raises:
+        PolytalkError: this installation lacks them.
+    """
+    return Scene.from_json(ASSETS / "demo.json")
+
+
+def run(job: Job) -> None:
+    """Make the video of a job; files appear when they are finished, and not before.
+
+    Raises:
+        PolytalkError: bad input, or the result cannot be written.
+    """
+    from polytalk.media.output import check_target
+    from polytalk.media.video import VideoWriter
+
+    started = time.monotonic()
+    VideoWriter(job.output)  # refuses names that are no video's
+    for path in (job.output, job.save_masks):
+        if path is not None:
+            check_target(path, force=job.force)
+    console = Console(stderr=True, quiet=job.quiet)
+    with console.status("loading PyTorch and the model", spinner="dots"):
+        pipe, generator = _load(job)
+    console.print(f"model {job.model} on {pipe.components.device}, {str(pipe.components.dtype).removeprefix('torch.')}")
+    with console.status("reading picture and voices", spinner="dots"):
+        prepared = pipe.prepare(job.scene).first_seconds(job.max_seconds)
+    if job.save_masks is not None:
+        _save_masks(job, prepared)
+    with _progress_bar(console) as progress:
+        clips = pipe.stream(
+            prepared,
+            generator=generator,
+            progress=progress,
+            num_inference_steps=job.steps,
+            guidance_scale=job.guidance,
+            audio_guidance_scale=job.audio_guidance,
+            adaptive_projection=job.adaptive,
+        )
+        sound = prepared.sound
+        with VideoWriter(job.output, 25, sound.samples, sound.sample_rate, force=job.force) as writer:
+            for clip in clips:
+                for frame in clip.frames:
+                    writer.write(frame)
+    height, width = prepared.pixels.shape[:2]
+    seconds, spent = prepared.num_frames / 25, time.monotonic() - started
+    size = f"{seconds:.1f} s of {width} × {height}"
+    console.print(f"[bold]{job.output}[/]: {size}, made in {spent:.0f} s ({spent / seconds:.1f} s per second)")
+
+
+def _load(job: Job):  # type: ignore[no-untyped-def]
+    """The pipeline and its source of noise; brings in PyTorch, which takes seconds."""
+    import torch
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    from polytalk.pipelines import MultiTalkPipeline
+
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()
+    pipe = MultiTalkPipeline.from_pretrained(job.model, torch_dtype=job.dtype, device=job.device)
+    return pipe, torch.Generator().manual_seed(job.seed)
+
+
+def _save_masks(job: Job, prepared) -> None:  # type: ignore[no-untyped-def]
+    from polytalk.conditioning.people import save_masks
+
+    assert job.save_masks is not None
+    save_masks(job.save_masks, prepared.pixels, prepared.masks, force=job.force)
+
+
+@contextmanager
+def _progress_bar(console: Console) -> Iterator:
+    """A bar over all steps of all clips, with the time left; gives the callback that moves it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with ProgressBar(*columns, console=console) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show(event) -> None:  # type: ignore[no-untyped-def]
+            name = event.stage.value if event.num_clips == 0 else f"clip {event.clip + 1}/{event.num_clips}"
+            activity = "" if event.num_clips == 0 else f" {event.stage.value}"
+            done, total = event.clip * event.num_steps + event.step, event.num_clips * event.num_steps
+            bar.update(task, description=name + activity, completed=done, total=total or None)
+
+        yield show
