@@ -1,0 +1,223 @@
+"""Drawn clips kept on disk as the network sees them: latents, speech features, true classes. Encoded once, ahead."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from polytalk.models.mini_autoencoder import MiniAutoencoder
+from polytalk.models.mini_speech_encoder import MiniSpeechEncoder
+from polytalk.models.mini_text_encoder import MiniTextEncoder
+
+FACE, MOUTH = 1, 2
+MARGIN = 2
+"""Frames of speech features kept before and after the clip, for the windows at its edges."""
+
+CONTEXT = 20
+"""Frames of sound drawn before and after the clip, so that the speech encoder hears what it will hear in use."""
+
+
+@dataclass(frozen=True)
+class LatentPoolConfig:
+    """A set of clips of one size, length and number of people."""
+
+    folder: str
+    """Where the clips lie; encoded anew only when this config has changed."""
+    clips: int
+    """Number of clips."""
+    seed: int = 0
+    """First seed; clip i has seed + i."""
+    people: int = 1
+    """People in every clip."""
+    scene: dict[str, Any] = field(default_factory=dict)
+    """Fields of `polytalk.data.scenes.SceneConfig` besides people."""
+    overlap: float = 0.5
+    """Share of clips with overlapping speech."""
+    silent: float = 0.05
+    """Share of clips without any sound (the image-to-video task)."""
+    voices: str = "runs/voices"
+    """Folder of the speech bank."""
+    workers: int = 2
+    """Processes that draw."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to draw."""
+
+    seed: int
+    people: int
+    scene: dict[str, Any]
+    overlap: float
+    silent: float
+    voices: str
+
+
+_banks: dict[str, Any] = {}
+
+
+def draw_example(job: Job) -> dict[str, np.ndarray | str]:
+    """Draw one scene with its conversation; runs in a worker process."""
+    from polytalk.data.conversation import draw_conversation
+    from polytalk.data.scenes import SceneConfig, draw_clip
+    from polytalk.data.voices import SpeechBank
+
+    torch.set_num_threads(1)
+    if job.voices not in _banks:
+        _banks[job.voices] = SpeechBank(job.voices)
+    rng = np.random.default_rng([job.seed, 1])
+    scene = SceneConfig(people=(job.people, job.people), **job.scene)
+    overlap = bool(rng.random() < job.overlap)
+    conversation = draw_conversation(_banks[job.voices], rng, job.people, scene.num_frames, overlap, CONTEXT / 25)
+    if rng.random() < job.silent:
+        arrays = {name: 0 * getattr(conversation, name) for name in ("audio", "mouth", "speaking", "lead", "trail")}
+        conversation = dataclasses.replace(conversation, **arrays)
+    clip = draw_clip(job.seed, scene, conversation)
+    gain = 10 ** (rng.uniform(-6, 6, (job.people, 1)) / 20)
+    return {
+        "frames": clip.frames,
+        "reference": clip.reference,
+        "masks": clip.masks,
+        "boxes": np.stack([clip.face_boxes, clip.mouth_boxes], axis=2),
+        "mouth": clip.mouth,
+        "audio": (standardised(conversation.with_context) * gain).astype(np.float32),
+        "prompt": clip.prompt,
+    }
+
+
+def standardised(tracks: np.ndarray) -> np.ndarray:
+    """Zero mean and unit deviation per track (P, n); silent tracks stay zero."""
+    centred = tracks - tracks.mean(axis=1, keepdims=True)
+    deviation = centred.std(axis=1, keepdims=True)
+    return np.where(deviation > 1e-5, centred / np.maximum(deviation, 1e-5), 0.0)
+
+
+def draw_examples(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
+    """Examples of all jobs, in order, drawn by several processes."""
+    with ProcessPoolExecutor(min(workers, os.cpu_count() or 1)) as executor:
+        for start in range(0, len(jobs), 256):
+            yield from executor.map(draw_example, jobs[start : start + 256], chunksize=4)
+
+
+def token_classes(masks: np.ndarray, frames: int) -> np.ndarray:
+    """True class per token (F, h/2, w/2) of masks (T, P, h, w): the person covering most of it, or P (background)."""
+    middle = np.array([0] + [4 * f - 2 for f in range(1, frames)])
+    chosen = masks[middle].astype(np.float32)
+    share = chosen.reshape(*chosen.shape[:2], chosen.shape[2] // 2, 2, chosen.shape[3] // 2, 2).mean(axis=(3, 5))
+    background = np.full_like(share[:, :1], 0.49)
+    return np.concatenate([share, background], axis=1).argmax(axis=1).astype(np.uint8)
+
+
+def region_flags(boxes: np.ndarray, frames: int, height: int, width: int) -> np.ndarray:
+    """Flags (F, h, w) on the latent grid of boxes (T, P, 2, 4) in pixels: 1 in faces, 2 in mouths, else 0."""
+    flags = np.zeros((frames, height, width), np.uint8)
+    for kind, value in ((0, FACE), (1, MOUTH)):
+        for t, people in enumerate(boxes[:, :, kind]):
+            frame = (t + 3) // 4
+            for x0, y0, x1, y1 in people:
+                rows = slice(max(0, int(y0 // 8)), max(0, int(-(-y1 // 8))))
+                columns = slice(max(0, int(x0 // 8)), max(0, int(-(-x1 // 8))))
+                flags[frame, rows, columns] = np.maximum(flags[frame, rows, columns], value)
+    return flags
+
+
+class LatentPool:
+    """Memory-mapped clips. Shapes, N clips, P people, T frames, F latent frames, h and w on the latent grid:
+
+    latents (N, 16, F, h, w), still (N, 16, S, h, w), features (N, P, T+4, layers, channels), all bfloat16;
+    picture (N, H, W, 3), flags (N, F, h, w), classes (N, F, h/2, w/2) uint8; masks (N, P, h, w) bool;
+    ids (N, text_len, grams) int16; mouth (N, P, T, 3) float16.
+    """
+
+    def __init__(
+        self,
+        config: LatentPoolConfig,
+        autoencoder: MiniAutoencoder,
+        speech_encoder: MiniSpeechEncoder,
+        text_encoder: MiniTextEncoder,
+    ) -> None:
+        self.config = config
+        self.folder = Path(config.folder)
+        mark = self.folder / "pool.json"
+        wanted = json.dumps(asdict(config), sort_keys=True)
+        if not mark.exists() or mark.read_text() != wanted:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            mark.unlink(missing_ok=True)
+            self._fill(autoencoder, speech_encoder, text_encoder)
+            mark.write_text(wanted)
+        self.arrays = {f.stem: np.load(f, mmap_mode="r") for f in sorted(self.folder.glob("*.npy"))}
+
+    def __len__(self) -> int:
+        return self.config.clips
+
+    def _fill(self, autoencoder: MiniAutoencoder, speech: MiniSpeechEncoder, text: MiniTextEncoder) -> None:
+        c = self.config
+        jobs = [Job(c.seed + i, c.people, c.scene, c.overlap, c.silent, c.voices) for i in range(c.clips)]
+        arrays: dict[str, np.ndarray] = {}
+        examples = track(draw_examples(jobs, c.workers), f"{self.folder.name}: drawing, encoding", total=c.clips)
+        for i, example in enumerate(examples):
+            row = encode_example(example, autoencoder, speech, text)
+            for name, value in row.items():
+                if name not in arrays:
+                    path = self.folder / f"{name}.npy"
+                    arrays[name] = np.lib.format.open_memmap(path, "w+", value.dtype, (c.clips, *value.shape))
+                arrays[name][i] = value
+        for array in arrays.values():
+            array.flush()  # type: ignore[attr-defined]
+
+    def batch(self, indices: np.ndarray) -> dict[str, Tensor]:
+        """The clips of the given indices, stacked; bfloat16 tensors where they were stored so."""
+        out = {}
+        for name, array in self.arrays.items():
+            value = torch.from_numpy(np.ascontiguousarray(array[np.sort(indices)]))
+            out[name] = value.view(torch.bfloat16) if value.dtype == torch.int16 and name != "ids" else value
+        return out
+
+
+@torch.no_grad()
+def encode_example(
+    example: dict[str, Any], autoencoder: MiniAutoencoder, speech: MiniSpeechEncoder, text: MiniTextEncoder
+) -> dict[str, np.ndarray]:
+    """One row of the pool."""
+    device = next(autoencoder.parameters()).device
+    dtype = next(autoencoder.parameters()).dtype
+
+    def pixels(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(device, torch.float32).div_(127.5).sub_(1).to(dtype)
+
+    frames = len(example["frames"])
+    latent_frames = (frames + 3) // 4
+    latents = autoencoder.encode(pixels(example["frames"]).permute(3, 0, 1, 2)[None])[0]
+    still = autoencoder.still(
+        pixels(example["reference"]).permute(2, 0, 1)[None], min(latent_frames, autoencoder.time_reach + 1)
+    )[0]
+    audio = torch.from_numpy(example["audio"]).to(device)
+    features = speech(audio, audio.shape[1] // 640)
+    index = torch.arange(CONTEXT - MARGIN, CONTEXT + frames + MARGIN).clamp(0, features.shape[1] - 1)
+    height, width = latents.shape[-2:]
+    return {
+        "latents": _bits(latents),
+        "still": _bits(still),
+        "features": _bits(features[:, index]),
+        "picture": example["reference"],
+        "flags": region_flags(example["boxes"], latent_frames, height, width),
+        "classes": token_classes(example["masks"], latent_frames),
+        "masks": example["masks"][0],
+        "ids": text.tokenize([example["prompt"]])[0].numpy().astype(np.int16),
+        "mouth": example["mouth"].transpose(1, 0, 2).astype(np.float16),
+    }
+
+
+def _bits(value: Tensor) -> np.ndarray:
+    return value.to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy()

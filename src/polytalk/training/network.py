@@ -1,0 +1,270 @@
+"""Stage "network": the transformer learns to move what the voices move (paper, section 3.4; DESIGN of the small model).
+
+Stage 1 shows one person, stage 2 several; both mix sound-and-picture-to-video with picture-to-video without sound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from polytalk.models.mini_autoencoder import MiniAutoencoder
+from polytalk.models.mini_image_encoder import MiniImageEncoder
+from polytalk.models.mini_speech_encoder import MiniSpeechEncoder
+from polytalk.models.mini_text_encoder import MiniTextEncoder
+from polytalk.models.transformer import MultiTalkTransformer3DModel
+from polytalk.training.autoencoder import build_autoencoder
+from polytalk.training.latents import FACE, MARGIN, MOUTH, LatentPool, LatentPoolConfig
+from polytalk.training.loop import Loop, LoopConfig, load_weights, save_weights
+from polytalk.training.speech import SpeechConfig, SpeechToMouth
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """A pool and how often it is drawn from."""
+
+    pool: LatentPoolConfig
+    """The clips."""
+    weight: float = 1.0
+    """Relative number of steps."""
+    batch: int = 8
+    """Clips per step."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Stage "network"."""
+
+    tasks: tuple[TaskConfig, ...]
+    """Pools mixed in training."""
+    out: str = "runs/network"
+    """Folder of checkpoints, log and weights."""
+    init: str | None = None
+    """Weights of an earlier stage to go on from."""
+    autoencoder: str = "runs/autoencoder/model.safetensors"
+    """Weights of stage "autoencoder"."""
+    speech: str = "runs/speech/model.safetensors"
+    """Weights of stage "speech"."""
+    true_labels: tuple[float, float] = (1.0, 0.0)
+    """Share of clips that get true labels in place of the map's: at the start, and from `anneal` on."""
+    anneal: float = 0.6
+    """Share of the steps after which the second value of true_labels holds."""
+    mouth_weight: float = 15.0
+    """Weight of mouths in the loss; the background has 1."""
+    face_weight: float = 2.0
+    """Weight of faces in the loss."""
+    map_weight: float = 0.1
+    """Weight of the cross-entropy from the reference maps to the true classes."""
+    drop_text: float = 0.1
+    """Share of clips without prompt."""
+    drop_audio: float = 0.08
+    """Share of steps without sound, as the guidance's unconditional branch sees them."""
+    motion_frames: tuple[float, ...] = (0.7, 0.2, 0.1)
+    """Shares of clips whose first 1, 2, ... latent frames are known."""
+    motion_noise: float = 0.05
+    """Deviation of the noise on known latent frames behind the first."""
+    drop_fill: float = 0.03
+    """Share of clips whose later condition frames are zero instead of the reference picture."""
+    shift: float = 2.0
+    """Shift of the noise levels drawn in training towards noise."""
+    compile: bool = False
+    """Compile the blocks (needs a C++ compiler on CPU)."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """See `LoopConfig`."""
+
+
+class MiniNetwork(nn.Module):
+    """All that this stage trains: the transformer and the two small encoders that learn with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text_encoder = MiniTextEncoder()
+        self.image_encoder = MiniImageEncoder()
+        self.transformer = build_transformer()
+
+
+def build_transformer() -> MultiTalkTransformer3DModel:
+    """The transformer at mini's size."""
+    speech = SpeechConfig()
+    return MultiTalkTransformer3DModel(
+        num_attention_heads=6,
+        attention_head_dim=32,
+        text_dim=128,
+        text_len=None,
+        freq_dim=128,
+        ffn_dim=768,
+        num_layers=6,
+        image_dim=128,
+        audio_layers=4,
+        audio_channels=96,
+        audio_hidden_dim=speech.hidden_dim,
+        audio_tokens=speech.tokens,
+        audio_dim=speech.output_dim,
+        prediction_type="reference_change",
+    )
+
+
+def sample_sigmas(count: int, shift: float, generator: torch.Generator) -> Tensor:
+    """Noise levels (count,): stratified uniform, moved towards 1 by the sampler's shift."""
+    uniform = (torch.rand(count, generator=generator) + torch.randperm(count, generator=generator)) / count
+    return (shift * uniform / (1 + (shift - 1) * uniform)).clamp(0.02, 1.0)
+
+
+def windows(features: Tensor) -> Tensor:
+    """Features (B, P, T+4, layers, channels) with margins to windows (B, P, T, 5, layers, channels)."""
+    return features.unfold(2, 2 * MARGIN + 1, 1).movedim(-1, 3)
+
+
+class ClipLoss:
+    """Losses of one batch of a latent pool."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        self.config = config
+
+    def __call__(
+        self, model: MiniNetwork, batch: dict[str, Tensor], true_share: float, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Weighted squared error of the clean latent, and the cross-entropy of one block's reference map."""
+        config, dtype = self.config, model.transformer.dtype
+        clean = batch["latents"].float()
+        size = len(clean)
+        sigma = sample_sigmas(size, config.shift, generator)
+        known = self._known_frames(size, clean.shape[2], generator)
+        inputs = self.inputs(batch, clean, sigma, known, generator)
+        ids = batch["ids"].long()
+        dropped = torch.rand(size, generator=generator) < config.drop_text
+        ids = torch.where(dropped[:, None, None], model.text_encoder.tokenize([""]), ids)
+        picture = batch["picture"].permute(0, 3, 1, 2).to(dtype).div(127.5).sub(1)
+        people = batch["masks"].shape[1]
+        silent = torch.rand((), generator=generator) < config.drop_audio
+        audio = masks = labels = None
+        maps: list[int] = []
+        if not silent:
+            audio = windows(batch["features"].to(dtype))
+        if people > 1 and not silent:
+            masks = batch["masks"]
+            use_true = torch.rand(size, generator=generator) < true_share
+            labels = torch.where(use_true[:, None, None, None], batch["classes"].long(), -1)
+            maps = [int(torch.randint(len(model.transformer.blocks), (), generator=generator))]
+        output = model.transformer(
+            inputs.to(dtype),
+            sigma * 1000,
+            model.text_encoder(ids),
+            model.image_encoder(picture),
+            audio,
+            masks,
+            speaker_labels=labels,
+            return_reference_maps=maps,
+        )
+        predicted = inputs[:, :16] - sigma.view(-1, 1, 1, 1, 1) * output.sample.float()
+        losses = self._errors(predicted, clean, batch["flags"], sigma, known)
+        if maps:
+            losses["map"] = map_loss(output.reference_maps[0], batch["classes"].long())
+            losses["loss"] = losses["loss"] + config.map_weight * losses["map"]
+        return losses
+
+    def _known_frames(self, size: int, frames: int, generator: torch.Generator) -> Tensor:
+        shares = torch.tensor(self.config.motion_frames[: frames - 1])
+        return 1 + torch.multinomial(shares, size, replacement=True, generator=generator)
+
+    def inputs(
+        self, batch: dict[str, Tensor], clean: Tensor, sigma: Tensor, known: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Network input (B, 36, F, h, w): noisy latent, mask, condition latent."""
+        config = self.config
+        size, _, frames, height, width = clean.shape
+        noise = torch.randn(clean.shape, generator=generator)
+        level = sigma.view(-1, 1, 1, 1, 1)
+        noisy = (1 - level) * clean + level * noise
+        is_known = (torch.arange(frames) < known[:, None]).view(size, 1, frames, 1, 1)
+        still = batch["still"].float()
+        still = torch.cat([still, still[:, :, -1:].expand(-1, -1, frames - still.shape[2], -1, -1)], dim=2)
+        filled = (torch.rand(size, generator=generator) >= config.drop_fill).view(-1, 1, 1, 1, 1)
+        disturbed = clean + config.motion_noise * torch.randn(clean.shape, generator=generator)
+        disturbed[:, :, 0] = torch.where((known > 1).view(-1, 1, 1, 1), disturbed[:, :, 0], clean[:, :, 0])
+        condition = torch.where(is_known, disturbed, still * filled)
+        mask = is_known.float().expand(-1, 4, -1, height, width)
+        return torch.cat([noisy, mask, condition], dim=1)
+
+    def _errors(
+        self, predicted: Tensor, clean: Tensor, flags: Tensor, sigma: Tensor, known: Tensor
+    ) -> dict[str, Tensor]:
+        config = self.config
+        error = (predicted - clean).square().mean(dim=1)
+        values = torch.tensor([1.0, config.face_weight, config.mouth_weight])
+        weight = values[flags.long()]
+        unknown = (torch.arange(clean.shape[2]) >= known[:, None]).float()[:, :, None, None]
+        weight = weight * unknown
+        level = 1 / sigma.clamp(min=0.3)
+        per_clip = (error * weight).mean(dim=(1, 2, 3)) * level
+        mouths = (flags == MOUTH) * unknown
+        faces = (flags == FACE) * unknown
+        high = (sigma > 0.7).float()[:, None, None, None]
+        return {
+            "loss": per_clip.mean(),
+            "mouth": _mean_where(error, mouths),
+            "mouth_noisy": _mean_where(error, mouths * high),
+            "face": _mean_where(error, faces),
+            "all": _mean_where(error, unknown.expand_as(error)),
+        }
+
+
+def _mean_where(values: Tensor, where: Tensor) -> Tensor:
+    return (values.detach() * where).sum() / where.sum().clamp(min=1)
+
+
+def map_loss(reference_map: Tensor, classes: Tensor) -> Tensor:
+    """Cross-entropy of a reference map (B, P+1, L), normalised over classes, against true classes (B, F, h/2, w/2)."""
+    share = reference_map.float() / reference_map.float().sum(dim=1, keepdim=True).clamp(min=1e-8)
+    return F.nll_loss(share.clamp(min=1e-4).log(), classes.flatten(1))
+
+
+def load_parts(config: NetworkConfig) -> tuple[MiniAutoencoder, MiniSpeechEncoder, SpeechToMouth]:
+    """The frozen parts, finished by earlier stages."""
+    autoencoder = build_autoencoder()
+    load_weights(autoencoder, Path(config.autoencoder))
+    speech = SpeechToMouth(SpeechConfig())
+    load_weights(speech, Path(config.speech))
+    half = autoencoder.to(torch.bfloat16).to(memory_format=torch.channels_last).eval()
+    return half, speech.encoder.eval(), speech
+
+
+def train(config: NetworkConfig) -> Path:
+    """Run the stage; returns the file of the finished weights: `MiniNetwork`, float32 safetensors."""
+    autoencoder, encoder, speech = load_parts(config)
+    torch.manual_seed(config.loop.seed)
+    model = MiniNetwork()
+    model.transformer.audio_adapter.load_state_dict(speech.adapter.state_dict())
+    init = Path(config.init) if config.init else None
+    loop = Loop(model, Path(config.out), config.loop, init, dtype=torch.bfloat16)
+    worker = loop.worker
+    assert isinstance(worker, MiniNetwork)
+    if config.compile:
+        for block in worker.transformer.blocks:
+            block.compile(dynamic=False)
+    pools = [LatentPool(task.pool, autoencoder, encoder, model.text_encoder) for task in config.tasks]
+    shares = torch.tensor([task.weight for task in config.tasks])
+    clip_loss = ClipLoss(config)
+
+    def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        choice = int(torch.multinomial(shares, 1, generator=generator))
+        indices = torch.randint(len(pools[choice]), (config.tasks[choice].batch,), generator=generator)
+        start, end = config.true_labels
+        share = start + (end - start) * min(1.0, step / max(1.0, config.anneal * config.loop.steps))
+        return clip_loss(worker, pools[choice].batch(indices.numpy()), share, generator)
+
+    loop.run(loss, None, "network")
+    weights = Path(config.out) / "model.safetensors"
+    save_weights(loop.ema, weights)
+    return weights
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a `MiniNetwork` file."""
+    return load_file(path)
