@@ -47,6 +47,8 @@ class Pose:
     """Raised hand, 0 (out of sight) to 1 (beside the head)."""
     hand_angle: float = 0.0
     """Swing of the raised hand, as in a wave."""
+    hand_side: float = 1.0
+    """Side of the raised hand in the picture, -1 (left) or 1 (right)."""
 
 
 @dataclass(frozen=True)

@@ -237,6 +237,12 @@ def _arrange(
     rank = {person: index for index, person in enumerate(order)}
     towards = [0.0 if count == 1 else 1.0 - 2.0 * rank[person] / (count - 1) for person in range(count)]
     tracks = [idle(rng, total, config.motion, full_speaking[:, person], towards[person]) for person in range(count)]
+    for index, person in enumerate(order):
+        # Hands are raised where there is room.
+        left = place[order[index - 1], 0] if index else -0.2 * config.width
+        right = place[order[index + 1], 0] if index + 1 < count else 1.2 * config.width
+        nearer_right = right - place[person, 0] > place[person, 0] - left
+        tracks[person]["hand_side"] = np.full(total, 1.0 if nearer_right else -1.0)
     places = np.repeat(place[None], total, axis=0)
     # Half of the cameras stand still.
     pan_size = 0.035 * config.camera_motion * float(rng.random() < 0.5)
@@ -319,7 +325,7 @@ def _walk(rng: np.random.Generator, stage: _Stage, lead: int, frames: int) -> in
     return walker
 
 
-def _pose(stage: _Stage, person: int, index: int, camera_size: float) -> Pose:
+def _pose(stage: _Stage, person: int, index: int) -> Pose:
     """Pose of one person in one frame, before the camera."""
     track, size = stage.tracks[person], float(stage.size[person])
     value = {name: float(track[name][index]) for name in track}
@@ -367,7 +373,7 @@ def _draw(
         canvas.drawImage(background, -left, -top, skia.SamplingOptions() if still else sampling)
         canvas.restore()
         for person in depth:
-            who, pose = stage.people[person], _pose(stage, person, index, 1.0)
+            who, pose = stage.people[person], _pose(stage, person, index)
             brush.clear(0)
             brush.save()
             brush.concat(camera)
@@ -383,16 +389,17 @@ def _draw(
                 boxes[which, row, person] = rect.left(), rect.top(), rect.right(), rect.bottom()
         if light is not None:
             canvas.drawImage(light, 0, 0, skia.SamplingOptions(), multiply)
-        frames[row] = page[..., 2::-1]
+        for channel in range(3):
+            frames[row, ..., channel] = page[..., 2 - channel]
     return frames, seen, boxes[0], boxes[1]
 
 
 def _masks(seen: np.ndarray) -> np.ndarray:
     """Cells (n, P, H/8, W/8) of which at least half of the samples show the person."""
-    frames, count, height, width = seen.shape
     part = CELL // 2
-    cells = seen.reshape(frames, count, height // part, part, width // part, part)
-    return cells.sum(axis=(3, 5), dtype=np.uint8) >= part * part // 2
+    samples = seen.view(np.uint8)
+    rows = sum(samples[:, :, offset::part] for offset in range(part))
+    return sum(rows[..., offset::part] for offset in range(part)) >= part * part // 2
 
 
 def _lighting(rng: np.random.Generator, config: SceneConfig) -> skia.Image | None:

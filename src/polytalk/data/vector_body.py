@@ -40,8 +40,6 @@ class Body:
     shade: skia.Paint
     shapes: tuple[Shape, ...]
     shoulder: float
-    hand_side: float
-    """The side on which the hand is raised, -1 (left of the picture) to 1."""
     hand_paint: skia.Paint
     sleeve_paint: skia.Paint
     hand_contour: skia.Paint | None
@@ -88,7 +86,7 @@ class Body:
         neck_shape = Shape(stem, brush.surface(darker(skin, 0.10), 0, 0.45, 0.5), brush.contour(skin))
         return cls(
             words, neck_shape, glow(0.03 * -brush.light, 0.42, 0.34, darker(skin, 0.55), 0.75 if brush.soft else 0.4), tuple(shapes), broad,
-            float(rng.choice([-1.0, 1.0])), brush.surface(skin, 0, 0, 0.25), surface if not brush.soft else fill(darker(colour, 0.08)),
+            brush.surface(skin, 0, 0, 0.25), surface if not brush.soft else fill(darker(colour, 0.08)),
             brush.contour(skin), contour,
         )  # fmt: skip
 
@@ -233,9 +231,7 @@ class Body:
             # The neck follows the head half way.
             canvas.translate(0.5 * pose.lean, 0.0)
             self.neck.draw(canvas)
-            canvas.clipPath(self.neck.path, doAntiAlias=True)
-            canvas.translate(0.5 * pose.lean, 0.0)
-            canvas.drawCircle(0, 0.42, 0.34, self.shade)
+            canvas.drawPath(self.neck.path, self.shade)
             canvas.restore()
         for shape in self.shapes:
             shape.draw(canvas)
@@ -245,9 +241,9 @@ class Body:
         if pose.hand <= 0.02:
             return
         canvas.save()
-        x = self.hand_side * (0.50 + 0.12 * self.shoulder)
-        canvas.translate(x, 1.75 - 1.15 * pose.hand)
-        canvas.rotate(self.hand_side * 8.0 + np.degrees(pose.hand_angle))
+        x = pose.hand_side * (0.53 + 0.12 * self.shoulder)
+        canvas.translate(x, 2.0 - 1.62 * pose.hand)
+        canvas.rotate(pose.hand_side * 8.0 + np.degrees(pose.hand_angle))
         sleeve = skia.Path()
         sleeve.addRoundRect(skia.Rect(-0.12, 0.18, 0.12, 1.6), 0.08, 0.08)
         draw_path(canvas, sleeve, self.sleeve_paint, self.sleeve_contour)
@@ -267,8 +263,8 @@ class Body:
         thumb = skia.Path()
         thumb.addRoundRect(skia.Rect(-0.028, -0.16, 0.028, 0.04), 0.028, 0.028)
         turn = skia.Matrix()
-        turn.setRotate(-48.0 * self.hand_side)
-        turn.postTranslate(-0.1 * self.hand_side, 0.04)
+        turn.setRotate(-48.0 * pose.hand_side)
+        turn.postTranslate(-0.1 * pose.hand_side, 0.04)
         thumb.transform(turn)
         hand.addPath(thumb)
         hand = skia.Simplify(hand) or hand

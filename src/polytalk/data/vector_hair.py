@@ -14,6 +14,7 @@ from polytalk.data.vector_kit import (
     Shape,
     argb,
     darker,
+    fill,
     lighter,
     linear,
     mirrored,
@@ -21,6 +22,7 @@ from polytalk.data.vector_kit import (
     oval,
     smooth,
     stroke,
+    stroked,
 )
 
 LONG = ("long", "wavy", "bob", "bun", "ponytail", "braids", "hijab")
@@ -92,17 +94,17 @@ class HairMaker:
         """Fine lines from the parting outwards, in painted styles only."""
         if not self.brush.soft:
             return ()
-        shapes = []
-        for _ in range(count):
+        tones = (lighter(self.colour, 0.3), darker(self.colour, 0.4))
+        bundles = (skia.Path(), skia.Path())
+        for index in range(count):
             side = self.rng.choice([-1.0, 1.0])
             end_x, end_y = side * self.rng.uniform(0.45, 1.0) * spread, self.rng.uniform(low - 0.15, low)
-            start_x = self.rng.uniform(-0.1, 0.1)
             line = skia.Path()
-            line.moveTo(start_x, -0.5)
+            line.moveTo(self.rng.uniform(-0.1, 0.1), -0.5)
             line.quadTo(0.75 * end_x, -0.52 + 0.06 * self.rng.random(), end_x, end_y)
-            tone = lighter(self.colour, 0.3) if self.rng.random() < 0.5 else darker(self.colour, 0.4)
-            shapes.append(Shape(line, stroke(tone, float(self.rng.uniform(0.004, 0.011)), 0.45)))
-        return tuple(shapes)
+            width = float(self.rng.uniform(0.004, 0.011))
+            bundles[index % 2].addPath(stroked(line, stroke(self.colour, width))[0])
+        return tuple(Shape(bundle, fill(tone, 0.45)) for bundle, tone in zip(bundles, tones, strict=True))
 
     def cap(self, line: float, side: float, top: float = 0.06, sweep: float = 0.0) -> Shape:
         """Hair over the skull: hairline height `line` at the middle, ends beside the temples at height `side`."""
@@ -130,7 +132,7 @@ class HairMaker:
             x, y = (self.half + ring) * np.cos(angle), -0.12 + (0.40 + ring) * np.sin(angle)
             path.addCircle(float(x), float(min(y, low)), size * float(self.rng.uniform(0.85, 1.15)))
         path.addPath(oval(0, -0.2, self.half + 0.01, 0.34))
-        return Shape(path, self.dark if dark else self.paint, None if self.brush.line == 0 else self.contour)
+        return Shape(skia.Simplify(path) or path, self.dark if dark else self.paint, self.contour)
 
     def words(self, kind: str) -> str:
         return f"{kind} {self.name} hair".replace("  ", " ").strip()
@@ -260,7 +262,7 @@ class HairMaker:
         for angle in np.deg2rad(np.arange(-172, -7, 15)):
             x, y = self.half * np.cos(angle), -0.18 + 0.32 * np.sin(angle)
             path.addCircle(float(x), float(y) - 0.03, float(self.rng.uniform(0.075, 0.1)))
-        return Shape(path, self.paint, None)
+        return Shape(skia.Simplify(path) or path, self.paint)
 
     def _afro(self) -> Hair:
         big = float(self.rng.uniform(0.08, 0.16))

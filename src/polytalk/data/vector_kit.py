@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import skia
@@ -17,6 +18,8 @@ Colour = tuple[float, float, float]
 """Red, green, blue in 0..1."""
 Points = Sequence[tuple[float, float]]
 
+TEXTURE = 128
+"""Side in pixels of the textures that gradients are baked into."""
 STYLES = ("flat", "outlined", "painted", "sketch")
 """Art styles of the vector people and animals."""
 
@@ -133,9 +136,32 @@ def stroke(colour: Colour, width: float, alpha: float = 1.0) -> skia.Paint:
 def radial(
     x: float, y: float, radius: float, colours: Sequence[int], stops: Sequence[float] | None = None
 ) -> skia.Paint:
-    """Radial gradient fill of packed colours from the centre outwards."""
-    shader = skia.GradientShader.MakeRadial(skia.Point(x, y), radius, list(colours), list(stops) if stops else None)
+    """Radial gradient fill of packed colours from the centre outwards.
+
+    It is baked into a texture and looked up without interpolation: a tenth of the cost of skia's own gradients, which
+    are computed per pixel and frame; the texture is about as fine as the frame.
+    """
+    steps = np.linspace(0.0, 1.0, len(colours)) if stops is None else np.asarray(stops)
+    ramp = np.linspace(0.0, 1.0, 256)
+    parts = [np.interp(ramp, steps, [(colour >> shift) & 255 for colour in colours]) for shift in (0, 8, 16, 24)]
+    table = np.stack(parts, axis=1)
+    table[:, :3] *= table[:, 3:] / 255.0
+    pixels = np.rint(table).astype(np.uint8)[_distances()]
+    image = skia.Image.fromarray(pixels, skia.kBGRA_8888_ColorType, skia.kPremul_AlphaType)
+    place = skia.Matrix()
+    place.setScale(2 * radius / TEXTURE, 2 * radius / TEXTURE)
+    place.postTranslate(x - radius, y - radius)
+    shader = image.makeShader(skia.TileMode.kClamp, skia.TileMode.kClamp, skia.SamplingOptions(), place)
     return skia.Paint(Shader=shader, AntiAlias=True)
+
+
+@cache
+def _distances() -> np.ndarray:
+    """Distance of each texel from the middle of a texture, uint8 (TEXTURE, TEXTURE), 255 at the rim and beyond."""
+    axis = (np.arange(TEXTURE) + 0.5) / TEXTURE * 2 - 1
+    distance = np.hypot(axis[:, None], axis[None])
+    # The outermost texels repeat outside the texture, so they must be at the end of the gradient.
+    return np.minimum(255, distance * 255 * TEXTURE / (TEXTURE - 2)).astype(np.uint8)
 
 
 def linear(start: tuple[float, float], end: tuple[float, float], colours: Sequence[int]) -> skia.Paint:
@@ -199,19 +225,26 @@ class Brush:
         return paint
 
 
-@dataclass(frozen=True)
-class Shape:
-    """A fixed path with its fill and, in some styles, its outline."""
+def stroked(path: skia.Path, paint: skia.Paint) -> tuple[skia.Path, skia.Paint]:
+    """A stroked path as a filled one: stroking, and roughening it, once instead of in every frame."""
+    filled = skia.Path()
+    paint.getFillPath(path, filled, None, 100.0)
+    return filled, skia.Paint(Color=paint.getColor(), AntiAlias=True)
 
-    path: skia.Path
-    paint: skia.Paint
-    contour: skia.Paint | None = None
+
+class Shape:
+    """A fixed path with its fill (or stroke) and, in some styles, its outline."""
+
+    def __init__(self, path: skia.Path, paint: skia.Paint, contour: skia.Paint | None = None) -> None:
+        self.path = path
+        self.layers = [stroked(path, paint) if paint.getStyle() == skia.Paint.kStroke_Style else (path, paint)]
+        if contour is not None:
+            self.layers.append(stroked(path, contour))
 
     def draw(self, canvas: skia.Canvas) -> None:
         """Draw it at the canvas's present transform."""
-        canvas.drawPath(self.path, self.paint)
-        if self.contour is not None:
-            canvas.drawPath(self.path, self.contour)
+        for path, paint in self.layers:
+            canvas.drawPath(path, paint)
 
 
 def draw_path(canvas: skia.Canvas, path: skia.Path, paint: skia.Paint, contour: skia.Paint | None) -> None:

@@ -115,14 +115,16 @@ class Mouth:
     def _draw_inside(
         self, canvas: skia.Canvas, path: skia.Path, inner: float, gap: float, upper: float, lower: float
     ) -> None:
-        """Tongue and upper teeth: less than half of the gap together, so that darkness grows with the opening."""
-        if gap < 0.018:
+        """Tongue and upper teeth: a part of the gap only, so that darkness grows with the opening."""
+        # Small openings are dark alone, so that even they are seen.
+        spare = gap - 0.026
+        if spare <= 0.0:
             return
         canvas.save()
         canvas.clipPath(path, doAntiAlias=True)
-        canvas.drawPath(oval(0, lower + 0.12 * gap, 0.58 * inner, 0.36 * gap), self.tongue)
+        canvas.drawPath(oval(0, lower + 0.12 * spare, 0.58 * inner, 0.38 * spare), self.tongue)
         if self.teeth is not None:
-            height = min(0.26 * gap, 0.10 * self.base)
+            height = min(0.34 * spare, 0.085 * self.base)
             canvas.drawPath(oval(0, upper - 0.3 * gap, 0.80 * inner, 0.3 * gap + height), self.teeth)
         canvas.restore()
 
