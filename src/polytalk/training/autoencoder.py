@@ -38,6 +38,8 @@ class AutoencoderConfig:
     """Frames per clip, 4n+1."""
     latent_noise: float = 0.06
     """Deviation of the noise added to latents, so that the decoder forgives small errors of the network."""
+    decoder_only: bool = False
+    """Leave the encoder as it is, so that a network trained on its latents stays valid."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """See `LoopConfig`."""
 
@@ -92,7 +94,11 @@ def train(config: AutoencoderConfig) -> Path:
     pool = PixelPool(config.pool)
     photographs = Photographs(config.photographs)
     rng = np.random.default_rng(config.loop.seed)
-    model.start_from_components(torch.cat([draw_batch(config, pool, photographs, rng)[0] for _ in range(12)]))
+    if config.init is None:
+        model.start_from_components(torch.cat([draw_batch(config, pool, photographs, rng)[0] for _ in range(12)]))
+    if config.decoder_only:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith(("decoder", "linear_out")))
     loop = Loop(model, Path(config.out), config.loop, Path(config.init) if config.init else None)
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -105,8 +111,8 @@ def train(config: AutoencoderConfig) -> Path:
         return {name: psnr(ema, video) for name, video in validation_videos(config, pool, photographs).items()}
 
     loop.run(loss, validate, "autoencoder")
-    rng = np.random.default_rng(0)
-    set_latent_statistics(loop.ema, [draw_batch(config, pool, photographs, rng)[0] for _ in range(16)])  # type: ignore[arg-type]
+    if not config.decoder_only:
+        set_latent_statistics(loop.ema, [draw_batch(config, pool, photographs, rng)[0] for _ in range(16)])
     weights = Path(config.out) / "model.safetensors"
     save_weights(loop.ema, weights)
     return weights

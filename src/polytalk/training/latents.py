@@ -75,7 +75,7 @@ def draw_example(job: Job) -> dict[str, np.ndarray | str]:
 
     torch.set_num_threads(1)
     if job.voices not in _banks:
-        _banks[job.voices] = SpeechBank(job.voices)
+        _banks[job.voices] = SpeechBank(job.voices, held_out=False)
     rng = np.random.default_rng([job.seed, 1])
     scene = SceneConfig(people=(job.people, job.people), **job.scene)
     overlap = bool(rng.random() < job.overlap)

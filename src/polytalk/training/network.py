@@ -260,6 +260,7 @@ def train(config: NetworkConfig) -> Path:
         return clip_loss(worker, pools[choice].batch(indices.numpy()), share, generator)
 
     loop.run(loss, None, "network")
+    save_weights(loop.module, Path(config.out) / "raw.safetensors")
     weights = Path(config.out) / "model.safetensors"
     save_weights(loop.ema, weights)
     return weights

@@ -95,7 +95,7 @@ def draw_tracks(bank: SpeechBank, config: SpeechConfig, rng: np.random.Generator
 
 def train(config: SpeechConfig) -> Path:
     """Run the stage; returns the file of the finished weights: `SpeechToMouth`, float32 safetensors."""
-    bank = SpeechBank(config.voices)
+    bank = SpeechBank(config.voices, held_out=False)
     model = SpeechToMouth(config)
     loop = Loop(model, Path(config.out), config.loop, Path(config.init) if config.init else None)
 

@@ -1,0 +1,68 @@
+"""Finished stages to a model folder that `MultiTalkPipeline.from_pretrained` loads.
+
+``python -m polytalk.training.export --network runs/network_two/model.safetensors --out src/polytalk/assets/mini``
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from polytalk.pipelines.components import MiniComponents
+from polytalk.pipelines.config import PipelineConfig
+from polytalk.pipelines.multitalk import MultiTalkPipeline
+from polytalk.training.autoencoder import build_autoencoder
+from polytalk.training.loop import load_weights
+from polytalk.training.network import MiniNetwork
+from polytalk.training.speech import SpeechConfig, SpeechToMouth
+
+MINI = PipelineConfig(
+    num_inference_steps=6,
+    shift=3.0,
+    guidance_scale=1.0,
+    audio_guidance_scale=1.5,
+    negative_prompt="",
+    clip_frames=33,
+    motion_frames=5,
+    size_class="mini",
+    colour_strength=0.0,
+    fill_condition="reference",
+    keep_picture=True,
+    carry_masks=True,
+)
+"""How mini is run when nothing else is asked for."""
+
+
+def assemble(autoencoder: Path, speech: Path, network: Path, config: PipelineConfig = MINI) -> MultiTalkPipeline:
+    """The pipeline of three stages' weights, in float32."""
+    parts = build_autoencoder(), SpeechToMouth(SpeechConfig()), MiniNetwork()
+    for part, path in zip(parts, (autoencoder, speech, network), strict=True):
+        load_weights(part, path)
+        part.eval().requires_grad_(False)
+    video, sound, learned = parts
+    components = MiniComponents(
+        learned.transformer, video, sound.encoder, learned.text_encoder, learned.image_encoder
+    )
+    return MultiTalkPipeline(components, config)
+
+
+def main() -> None:
+    """Command line of the export."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--autoencoder", type=Path, default=Path("runs/autoencoder/model.safetensors"))
+    parser.add_argument("--speech", type=Path, default=Path("runs/speech/model.safetensors"))
+    parser.add_argument("--network", type=Path, default=Path("runs/network_two/model.safetensors"))
+    parser.add_argument("--out", type=Path, default=Path("src/polytalk/assets/mini"))
+    arguments = parser.parse_args()
+    pipeline = assemble(arguments.autoencoder, arguments.speech, arguments.network)
+    for part in pipeline.components.parts().values():  # type: ignore[attr-defined]
+        part.to(torch.bfloat16)
+    pipeline.save_pretrained(arguments.out)
+    size = sum(file.stat().st_size for file in arguments.out.rglob("*.safetensors"))
+    print(f"{arguments.out}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
