@@ -33,8 +33,10 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
             except PolytalkError as error:
                 _say(f"Error: {_one_line(error)}")
                 raise typer.Exit(BAD_INPUT) from None
-            except MemoryError:
-                _say("Error: memory: there is not enough. Close other programs, or use a shorter sound.")
+            except (MemoryError, RuntimeError) as error:
+                if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":  # PyTorch's
+                    raise
+                _say("Error: memory: there is not enough. Close other programs, or use a smaller model.")
                 raise typer.Exit(BAD_INPUT) from None
             except BrokenPipeError:
                 raise

@@ -39,13 +39,14 @@ def _machine() -> list[tuple[str, str]]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
         ("system", f"{platform.system()} {platform.release()}, Python {platform.python_version()}"),
-        ("processor", f"{_processor()}, {cores} cores"),
+        ("processor", f"{processor_name()}, {cores} cores"),
         ("memory", f"{memory.total / 2**30:.1f} GB, {memory.available / 2**30:.1f} GB free"),
         ("disk", f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GB free here"),
     ]
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """The processor as it calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -3,7 +3,7 @@
 from polytalk.pipelines.chain import PreparedScene
 from polytalk.pipelines.clips import Clip, ClipPlanner
 from polytalk.pipelines.components import Components, MiniComponents
-from polytalk.pipelines.config import PipelineConfig, RunSettings
+from polytalk.pipelines.config import PipelineConfig, RunChoices, RunSettings
 from polytalk.pipelines.multitalk import MultiTalkPipeline, embedded_models
 from polytalk.pipelines.output import ClipOutput, TalkOutput
 from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
@@ -19,6 +19,7 @@ __all__ = [
     "PreparedScene",
     "Progress",
     "ProgressCallback",
+    "RunChoices",
     "RunSettings",
     "Stage",
     "TalkOutput",

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 from polytalk.diffusion import AdaptiveProjection, FlowMatchingSchedule, Guidance
 from polytalk.errors import PolytalkError
@@ -83,6 +83,27 @@ class PipelineConfig:
         return cls(**values)
 
 
+class RunChoices(TypedDict, total=False):
+    """What a caller may choose for one run; anything left out, or None, is the model's default."""
+
+    num_inference_steps: int | None
+    """Steps of the sampler."""
+    guidance_scale: float | None
+    """Weight of the prompt."""
+    audio_guidance_scale: float | None
+    """Weight of the voices."""
+    shift: float | None
+    """Timestep shift."""
+    clip_frames: int | None
+    """Longest clip, 4n + 1 frames."""
+    motion_frames: int | None
+    """Frames shared by neighbouring clips, 4k + 1."""
+    colour_strength: float | None
+    """How far colours are matched to the picture's, 0 to 1."""
+    adaptive_projection: AdaptiveProjection | bool
+    """Adaptive projected guidance; True takes its defaults."""
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """One run's choices, complete and checked: a model's defaults with the caller's wishes laid over."""
@@ -97,34 +118,23 @@ class RunSettings:
     """0 to 1."""
 
     @classmethod
-    def choose(
-        cls,
-        config: PipelineConfig,
-        *,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        audio_guidance_scale: float | None = None,
-        shift: float | None = None,
-        clip_frames: int | None = None,
-        motion_frames: int | None = None,
-        colour_strength: float | None = None,
-        adaptive_projection: AdaptiveProjection | bool = False,
-    ) -> RunSettings:
-        """The config's values where the caller gives None; every error names the field."""
-        wishes: dict[str, Any] = {
-            "num_inference_steps": num_inference_steps,
-            "guidance_scale": guidance_scale,
-            "audio_guidance_scale": audio_guidance_scale,
-            "shift": shift,
-            "clip_frames": clip_frames,
-            "motion_frames": motion_frames,
-            "colour_strength": colour_strength,
-        }
-        chosen = dataclasses.replace(config, **{name: value for name, value in wishes.items() if value is not None})
-        projection = AdaptiveProjection() if adaptive_projection is True else adaptive_projection or None
+    def choose(cls, config: PipelineConfig, **choices: Unpack[RunChoices]) -> RunSettings:
+        """The config's values where the caller has no wish.
+
+        Raises:
+            PolytalkError: naming the field that makes no sense.
+            TypeError: a choice that does not exist.
+        """
+        unknown = sorted(set(choices) - set(RunChoices.__annotations__))
+        if unknown:
+            raise TypeError(f"unknown argument {unknown[0]!r}; known are {', '.join(RunChoices.__annotations__)}")
+        projection = choices.pop("adaptive_projection", False)
+        wishes: dict[str, Any] = {name: value for name, value in choices.items() if value is not None}
+        chosen = dataclasses.replace(config, **wishes)
+        adaptive = AdaptiveProjection() if projection is True else projection or None
         return cls(
             FlowMatchingSchedule(chosen.num_inference_steps, chosen.shift),
-            Guidance(chosen.guidance_scale, chosen.audio_guidance_scale, projection),
+            Guidance(chosen.guidance_scale, chosen.audio_guidance_scale, adaptive),
             ClipPlanner(chosen.clip_frames, chosen.motion_frames),
             chosen.colour_strength,
         )

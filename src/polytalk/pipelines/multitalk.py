@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from polytalk.media.audio import load_voices, mix_voices
 from polytalk.media.image import load_image
 from polytalk.pipelines.chain import ClipChain, PreparedScene
 from polytalk.pipelines.components import Components, MiniComponents, load_components
-from polytalk.pipelines.config import INDEX_NAME, ModelIndex, PipelineConfig, RunSettings
+from polytalk.pipelines.config import INDEX_NAME, ModelIndex, PipelineConfig, RunChoices, RunSettings
 from polytalk.pipelines.output import ClipOutput, TalkOutput
 from polytalk.pipelines.precision import choose_device, choose_dtype
 from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
@@ -139,7 +139,7 @@ class MultiTalkPipeline:
         size: Size | None = None,
         generator: torch.Generator | None = None,
         progress: ProgressCallback | None = None,
-        **choices: Any,
+        **choices: Unpack[RunChoices],
     ) -> Iterator[ClipOutput]:
         """Make the video clip by clip; each is given out as soon as it is finished.
 
@@ -148,8 +148,7 @@ class MultiTalkPipeline:
             size: (height, width) as in `prepare`.
             generator: source of all noise.
             progress: told what happens.
-            choices: keyword arguments of `RunSettings.choose`: num_inference_steps, guidance_scale,
-                audio_guidance_scale, shift, clip_frames, motion_frames, colour_strength, adaptive_projection.
+            choices: see `RunChoices`: num_inference_steps, guidance_scale, audio_guidance_scale, ...
 
         Raises:
             PolytalkError: at once, before any clip is made, when the scene or a choice is wrong.
@@ -160,12 +159,21 @@ class MultiTalkPipeline:
         chain = ClipChain(self.components, self.config, settings, prepared, generator, report)
         return iter(chain)
 
-    def __call__(self, scene: Scene | PreparedScene, **arguments: Any) -> TalkOutput:
+    def __call__(
+        self,
+        scene: Scene | PreparedScene,
+        *,
+        size: Size | None = None,
+        generator: torch.Generator | None = None,
+        progress: ProgressCallback | None = None,
+        **choices: Unpack[RunChoices],
+    ) -> TalkOutput:
         """Make the whole video; arguments and errors as in `stream`."""
-        RunSettings.choose(self.config, **_choices(arguments))
-        prepared = self._prepared(scene, arguments.get("size"), arguments.get("progress") or _ignore)
-        frames = [clip.frames for clip in self.stream(prepared, **arguments)]
-        return TalkOutput(np.concatenate(frames), FPS, prepared.sound.samples, prepared.sound.sample_rate)
+        RunSettings.choose(self.config, **choices)  # refuse wrong choices before the scene is read
+        prepared = self._prepared(scene, size, progress or _ignore)
+        clips = self.stream(prepared, generator=generator, progress=progress, **choices)
+        frames = np.concatenate([clip.frames for clip in clips])
+        return TalkOutput(frames, FPS, prepared.sound.samples, prepared.sound.sample_rate)
 
     def _prepared(self, scene: Scene | PreparedScene, size: Size | None, report: ProgressCallback) -> PreparedScene:
         if isinstance(scene, PreparedScene):
@@ -180,10 +188,6 @@ class MultiTalkPipeline:
 
 def _ignore(event: Progress) -> None:
     """No progress is shown."""
-
-
-def _choices(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if name not in ("size", "generator", "progress")}
 
 
 def _checked_size(size: Size) -> Size:
