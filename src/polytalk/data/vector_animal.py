@@ -25,6 +25,7 @@ from polytalk.data.vector_kit import (
     oval,
     smooth,
     stroke,
+    simplified,
 )
 from polytalk.data.vector_mouth import Mouth
 from polytalk.data.vector_person import NOD, TURN, head_matrix, mapped_box
@@ -116,7 +117,7 @@ class Animal:
             mane.addCircle(float(0.5 * np.cos(angle)), float(0.5 * np.sin(angle)), 0.15)
         mane.addCircle(0, 0, 0.5)
         colour = (0.60, 0.33, 0.13)
-        return (Shape(skia.Simplify(mane) or mane, self.brush.surface(colour, 0, 0, 0.8), self.brush.contour(colour)),)
+        return (Shape(simplified(mane), self.brush.surface(colour, 0, 0, 0.8), self.brush.contour(colour)),)
 
     def _ears(self, kind: Kind) -> tuple[Shape, ...]:
         colour = (

@@ -24,6 +24,7 @@ from polytalk.data.vector_kit import (
     oval,
     smooth,
     stroke,
+    simplified,
 )
 
 FLOOR = 7.0
@@ -267,7 +268,7 @@ class Body:
         turn.postTranslate(-0.1 * pose.hand_side, 0.04)
         thumb.transform(turn)
         hand.addPath(thumb)
-        hand = skia.Simplify(hand) or hand
+        hand = simplified(hand)
         draw_path(canvas, hand, self.hand_paint, self.hand_contour)
         canvas.restore()
 

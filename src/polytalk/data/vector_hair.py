@@ -23,6 +23,7 @@ from polytalk.data.vector_kit import (
     smooth,
     stroke,
     stroked,
+    simplified,
 )
 
 LONG = ("long", "wavy", "bob", "bun", "ponytail", "braids", "hijab")
@@ -132,7 +133,7 @@ class HairMaker:
             x, y = (self.half + ring) * np.cos(angle), -0.12 + (0.40 + ring) * np.sin(angle)
             path.addCircle(float(x), float(min(y, low)), size * float(self.rng.uniform(0.85, 1.15)))
         path.addPath(oval(0, -0.2, self.half + 0.01, 0.34))
-        return Shape(skia.Simplify(path) or path, self.dark if dark else self.paint, self.contour)
+        return Shape(simplified(path), self.dark if dark else self.paint, self.contour)
 
     def words(self, kind: str) -> str:
         return f"{kind} {self.name} hair".replace("  ", " ").strip()
@@ -262,7 +263,7 @@ class HairMaker:
         for angle in np.deg2rad(np.arange(-172, -7, 15)):
             x, y = self.half * np.cos(angle), -0.18 + 0.32 * np.sin(angle)
             path.addCircle(float(x), float(y) - 0.03, float(self.rng.uniform(0.075, 0.1)))
-        return Shape(skia.Simplify(path) or path, self.paint)
+        return Shape(simplified(path), self.paint)
 
     def _afro(self) -> Hair:
         big = float(self.rng.uniform(0.08, 0.16))

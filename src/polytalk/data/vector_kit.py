@@ -109,6 +109,14 @@ def mirrored(points: Points) -> list[tuple[float, float]]:
     return [*points, *left]
 
 
+def simplified(path: skia.Path) -> skia.Path:
+    """The outline of a path without its inner crossings; the path itself where skia finds none."""
+    try:
+        return skia.Simplify(path) or path
+    except RuntimeError:
+        return path
+
+
 def oval(x: float, y: float, half_width: float, half_height: float) -> skia.Path:
     """Ellipse around (x, y)."""
     path = skia.Path()

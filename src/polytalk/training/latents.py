@@ -149,32 +149,39 @@ class LatentPool:
     ) -> None:
         self.config = config
         self.folder = Path(config.folder)
-        mark = self.folder / "pool.json"
         wanted = json.dumps(asdict(config), sort_keys=True)
-        if not mark.exists() or mark.read_text() != wanted:
+        mark = self.folder / "pool.json"
+        made = json.loads(mark.read_text()) if mark.exists() else {"config": None, "clips": 0}
+        if made["config"] != wanted:
+            made = {"config": wanted, "clips": 0}
+        if made["clips"] < config.clips:
             self.folder.mkdir(parents=True, exist_ok=True)
-            mark.unlink(missing_ok=True)
-            self._fill(autoencoder, speech_encoder, text_encoder)
-            mark.write_text(wanted)
+            self._fill(made, mark, autoencoder, speech_encoder, text_encoder)
         self.arrays = {f.stem: np.load(f, mmap_mode="r") for f in sorted(self.folder.glob("*.npy"))}
 
     def __len__(self) -> int:
         return self.config.clips
 
-    def _fill(self, autoencoder: MiniAutoencoder, speech: MiniSpeechEncoder, text: MiniTextEncoder) -> None:
-        c = self.config
-        jobs = [Job(c.seed + i, c.people, c.scene, c.overlap, c.silent, c.voices) for i in range(c.clips)]
-        arrays: dict[str, np.ndarray] = {}
-        examples = track(draw_examples(jobs, c.workers), f"{self.folder.name}: drawing, encoding", total=c.clips)
-        for i, example in enumerate(examples):
+    def _fill(
+        self, made: dict[str, Any], mark: Path, autoencoder: MiniAutoencoder, speech: MiniSpeechEncoder,
+        text: MiniTextEncoder,
+    ) -> None:  # fmt: skip
+        """Draw and encode what is missing; goes on where an interrupted run stopped."""
+        c, first = self.config, made["clips"]
+        jobs = [Job(c.seed + i, c.people, c.scene, c.overlap, c.silent, c.voices) for i in range(first, c.clips)]
+        arrays = {f.stem: np.load(f, mmap_mode="r+") for f in self.folder.glob("*.npy")} if first else {}
+        examples = track(draw_examples(jobs, c.workers), f"{self.folder.name}: drawing, encoding", total=len(jobs))
+        for i, example in enumerate(examples, start=first):
             row = encode_example(example, autoencoder, speech, text)
             for name, value in row.items():
                 if name not in arrays:
                     path = self.folder / f"{name}.npy"
                     arrays[name] = np.lib.format.open_memmap(path, "w+", value.dtype, (c.clips, *value.shape))
                 arrays[name][i] = value
-        for array in arrays.values():
-            array.flush()  # type: ignore[attr-defined]
+            if (i + 1) % 256 == 0 or i + 1 == c.clips:
+                for array in arrays.values():
+                    array.flush()  # type: ignore[attr-defined]
+                mark.write_text(json.dumps({**made, "clips": i + 1}))
 
     def batch(self, indices: np.ndarray) -> dict[str, Tensor]:
         """The clips of the given indices, stacked; bfloat16 tensors where they were stored so."""
