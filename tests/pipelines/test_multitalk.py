@@ -251,6 +251,34 @@ def test_unknown_models_and_damaged_folders(tmp_path):
         MultiTalkPipeline.from_pretrained(tmp_path / "m")
 
 
+@pytest.mark.parametrize(
+    ("defaults", "message"),
+    [
+        ({"speed": 11}, "speed"),
+        ({"num_inference_steps": "many"}, "num_inference_steps"),
+        ({"clip_frames": 32}, "clip frames"),
+        ({"fill_condition": "blue"}, "fill_condition"),
+        ({"colour_strength": -1}, "colour_strength"),
+    ],
+)
+def test_a_model_with_wrong_defaults_is_refused(defaults, message):
+    with pytest.raises(PolytalkError, match=message):
+        PipelineConfig.from_dict(defaults)
+
+
+def test_arguments_that_do_not_exist_are_refused():
+    with pytest.raises(TypeError, match="stpes"):
+        tiny_pipeline().stream(scene(), stpes=3)
+
+
+def test_the_first_seconds_alone():
+    prepared = tiny_pipeline().prepare(scene(seconds=1.0), SIZE)
+    assert prepared.first_seconds(None) is prepared
+    assert prepared.first_seconds(0.4).num_frames == 10
+    assert prepared.first_seconds(0.001).num_frames == 1
+    assert prepared.first_seconds(99.0).num_frames == 25
+
+
 def test_unknown_devices_and_formats(tmp_path):
     tiny_pipeline().save_pretrained(tmp_path)
     with pytest.raises(PolytalkError, match="device"):

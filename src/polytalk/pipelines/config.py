@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
+from pydantic import TypeAdapter, ValidationError
+
 from polytalk.diffusion import AdaptiveProjection, FlowMatchingSchedule, Guidance
 from polytalk.errors import PolytalkError
 from polytalk.pipelines.clips import ClipPlanner
@@ -74,13 +76,21 @@ class PipelineConfig:
         """Build from a JSON object; keys left out keep their defaults.
 
         Raises:
-            PolytalkError: a key is unknown.
+            PolytalkError: a key is unknown, or a value makes no sense.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
             raise PolytalkError(f"defaults.{unknown[0]}", "unknown setting", f"Known are {', '.join(sorted(known))}.")
-        return cls(**values)
+        try:
+            return TypeAdapter(cls).validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            cause = first.get("ctx", {}).get("error")
+            if isinstance(cause, PolytalkError):
+                raise cause from None
+            field = ".".join(["defaults", *map(str, first["loc"])])
+            raise PolytalkError(field, first["msg"], "Correct it in the model's index.") from None
 
 
 class RunChoices(TypedDict, total=False):
