@@ -15,7 +15,7 @@ from PIL import Image
 from polytalk.data.character import Character, Pose
 from polytalk.data.characters import SOURCES
 from polytalk.data.scenes import SceneConfig
-from polytalk.data.sources import avatar, avatars, head, heads3d_mesh, photos, portrait, register_portraits
+from polytalk.data.sources import avatar, avatars, head, heads3d, heads3d_mesh, photos, portrait, register_portraits
 from polytalk.errors import PolytalkError
 
 SIZE, HEAD = 240, 150.0
@@ -63,8 +63,8 @@ def test_opening_changes_the_mouth_where_the_truth_says(make, seed):
     rows, columns = changed(person, FRONT, replace(FRONT, opening=1.0))
     inside = (rows >= top - 2) & (rows <= bottom + 2) & (columns >= left - 2) & (columns <= right + 2)
     assert inside.sum() > 0.01 * HEAD**2
-    # the jaw's edge moves too, but most of what changes is the mouth
-    assert inside.mean() > 0.5
+    # the jaw moves too, and in a picture the collar below it, but the mouth is what changes most
+    assert inside.mean() > 0.4
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -136,6 +136,16 @@ class TestHeads:
         for vertices in bank.neutral:
             assert vertices[:, 1].min() == pytest.approx(-0.5, abs=0.01)
             assert abs(vertices[:, 0].mean()) < 0.02
+
+    def test_everybody_can_be_drawn(self):
+        seen = set()
+        for seed in range(60):
+            person = heads3d.Head3D(np.random.default_rng(seed))
+            seen.add(person.person["seed"])
+            left, top, right, bottom = person.geometry(FRONT).mouth
+            assert 0.15 * HEAD < right - left < 0.5 * HEAD
+            assert 0.15 * HEAD < bottom - top < 0.45 * HEAD
+        assert len(seen) > 0.6 * len(heads3d_mesh.load_heads())
 
     def test_rotation_is_rigid_and_turns_as_named(self):
         turn = heads3d_mesh.rotation(Pose(0, 0, 1, yaw=0.7, pitch=-0.5, roll=0.3))

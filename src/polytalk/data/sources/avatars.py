@@ -7,6 +7,7 @@ says; the mouth is `vector_mouth.Mouth`, so that the ground truth is as exact as
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import xml.etree.ElementTree as ET
@@ -160,8 +161,8 @@ def cut_layer(pixels: np.ndarray) -> Layer | None:
     if not len(rows):
         return None
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    part = np.ascontiguousarray(pixels[top:bottom, left:right])
-    image = skia.Image.fromarray(part, skia.kRGBA_8888_ColorType, skia.kPremul_AlphaType).withDefaultMipmaps()
+    part = np.ascontiguousarray(pixels[top:bottom, left:right][..., [2, 1, 0, 3]])  # as `vector_kit.raster`
+    image = skia.Image.fromarray(part, skia.kBGRA_8888_ColorType, skia.kPremul_AlphaType).withDefaultMipmaps()
     return Layer(image, skia.Rect.MakeLTRB(*(float(side) / RESOLUTION for side in (left, top, right, bottom))))
 
 
@@ -268,8 +269,9 @@ class AvatarPerson:
         )
         if not lips:  # a line that shows on dark skin too
             self.mouth.line.setColor(argb(darker(sheet.skin, 0.75 if brightness(sheet.skin) > 0.4 else 0.55)))
-        self.body = Body.drawn(rng, brush, sheet.skin, 0.6, 0.15)  # lends its hand
         self.below = fill(self._cloth_colour())
+        body = Body.drawn(rng, brush, sheet.skin, 0.6, 0.15)  # lends its hand
+        self.body = dataclasses.replace(body, sleeve_paint=self.below)
 
     def _cloth_colour(self) -> Colour:
         """Colour of the clothes at the drawing's lower edge, which continues below it."""

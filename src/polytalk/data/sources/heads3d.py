@@ -12,8 +12,8 @@ from polytalk.data.character import FaceGeometry, Pose
 from polytalk.data.sources.heads3d_hair import HairCap
 from polytalk.data.sources.heads3d_mesh import Head, Light, load_heads, project, rotation, visible_faces
 from polytalk.data.vector_body import Body
-from polytalk.data.vector_hair import HairMaker, hair_colour
-from polytalk.data.vector_kit import Brush, Colour, argb, brightness, darker, fill, mirrored, mix, smooth, stroke
+from polytalk.data.vector_hair import hair_colour
+from polytalk.data.vector_kit import Brush, Colour, brightness, darker, fill, mix, smooth, stroke
 
 SKINS: tuple[Colour, ...] = (
     (0.95, 0.80, 0.72),
@@ -53,34 +53,37 @@ class Head3D:
         self.male = self.person["gender"] > 0.5
         age = self.person["age"]
         self.kind = ("boy" if self.male else "girl") if age < 0.52 else ("man" if self.male else "woman")
-        name, colour = hair_colour(rng, brightness(self.skin))
+        name, colour = hair_colour(rng, brightness(self.skin), young=age < 0.52)
         if age > 0.85 and rng.random() < 0.8:
             name, colour = [("grey", (0.55, 0.54, 0.53)), ("white", (0.85, 0.84, 0.82))][rng.integers(2)]
         self.cap = HairCap.drawn(rng, head, colour, name, self.male, self.kind in ("boy", "girl"))
         brush = Brush("painted", float(np.sign(self.light.key[0])) * 0.8, 0.0, 0)
-        hair = HairMaker(rng, brush, colour, name, float(np.abs(head.neutral[:, 0]).max()) - 0.05)
-        self.back = self.cap.back_shapes(hair)
+        half = float(np.abs(head.neutral[:, 0]).max()) - 0.05
+        self.back = self.cap.back_shapes(rng, brush, colour, half)
         self.albedo = self._albedo(rng, colour)
+        self._choose_paints(rng, colour)
+        neck = head.neutral[(head.neutral[:, 1] > 0.45) & (head.neutral[:, 2] < 0.12)]
+        broad = rng.uniform(0.85, 1.0) if self.kind == "man" else rng.uniform(0.72, 0.85)
+        self.body = self._body(rng, brush, float(broad), 0.92 * float(np.abs(neck[:, 0]).max()))
+        self._scratch: skia.Surface | None = None
+
+    def _choose_paints(self, rng: np.random.Generator, hair: Colour) -> None:
+        """Shine, eyes, brows and the inside of the mouth."""
         self.shine = float(rng.uniform(0.05, 0.22))
         self.iris = fill(IRISES[rng.integers(2 if brightness(self.skin) < 0.55 else len(IRISES))])
         self.pupil, self.spark = fill((0.03, 0.03, 0.04)), fill((1, 1, 1), 0.9)
         lit = 0.72 + 0.28 * float(self.light.warm.mean())
         self.sclera = fill(mix((0.93 * lit, 0.92 * lit, 0.90 * lit), self.skin, 0.08))
         self.lash = stroke(darker(self.skin, 0.8), 0.010 if self.male else 0.016)
-        self.lid_shade = stroke((0.1, 0.05, 0.05), 0.022, 0.30)
-        self.brow = fill(mix(darker(colour, 0.35), self.skin, 0.15), 0.88)
+        self.brow = fill(mix(darker(hair, 0.35), self.skin, 0.15), 0.88)
         self.brows = self._brow_anchors(float(rng.uniform(0.016, 0.026) if self.male else rng.uniform(0.010, 0.018)))
         self.inside = fill(mix((0.17, 0.04, 0.05), (0.09, 0.02, 0.03), float(rng.random())))
         self.teeth = fill(mix((0.95, 0.93, 0.89), (0.88, 0.83, 0.74), float(rng.random())))
         self.tongue = fill(mix((0.68, 0.30, 0.31), (0.58, 0.22, 0.25), float(rng.random())))
-        low = head.neutral[(head.neutral[:, 1] > 0.5) & (head.neutral[:, 1] < 0.58)]
-        broad = rng.uniform(0.85, 1.0) if self.kind == "man" else rng.uniform(0.72, 0.85)
-        self.body = self._body(rng, brush, float(broad), 0.96 * float(np.abs(low[:, 0]).max()))
-        self._scratch: skia.Surface | None = None
 
     def _skin(self, rng: np.random.Generator) -> Colour:
         """Skin after the identity's origin, with some spread."""
-        origin = {"african": 6.3, "asian": 2.2, "caucasian": 0.9}
+        origin = {"african": 5.6, "asian": 2.2, "caucasian": 0.9}
         tone = sum(self.person[key] * value for key, value in origin.items()) + rng.normal(0, 0.8)
         tone = float(np.clip(tone, 0, len(SKINS) - 1.001))
         return mix(mix(SKINS[int(tone)], SKINS[int(tone) + 1], tone % 1.0), tuple(rng.random(3)), 0.03)
@@ -89,7 +92,8 @@ class Head3D:
         lit = tuple(
             float(min(1, part)) for part in np.array(self.skin) * (self.light.warm * 0.75 + self.light.sky * 0.6)
         )
-        return Body.drawn(rng, brush, (lit[0], lit[1], lit[2]), broad, neck)
+        wearer = self.kind if self.kind in ("man", "woman") else "child"
+        return Body.drawn(rng, brush, (lit[0], lit[1], lit[2]), broad, neck, wearer)
 
     def _albedo(self, rng: np.random.Generator, hair: Colour) -> np.ndarray:
         """(V, 3) colours of skin, lips, blush and beard."""
@@ -113,8 +117,8 @@ class Head3D:
         rose = np.array(mix((0.72, 0.28, 0.28), (0.60, 0.16, 0.22), float(rng.random())))
         lip = 0.55 * np.array(darker(self.skin, 0.12)) + 0.45 * rose
         lip = (1 - 0.6 * full) * lip + 0.6 * full * rose * (0.75 + 0.25 * brightness(self.skin))
-        strength = np.clip(1.5 * bank.lips, 0, 1)[:, None]
-        albedo = (1 - strength) * albedo + strength * lip
+        redness = np.clip(1.5 * bank.lips, 0, 1)[:, None]
+        albedo = ((1 - redness) * albedo + redness * lip).astype(np.float32)
         shadow = (rng.uniform(0, 0.4) * bank.lids)[:, None]
         return (albedo * (1 - shadow * np.array([0.5, 0.6, 0.5]))).astype(np.float32)
 
@@ -254,7 +258,7 @@ class Head3D:
         ground.clipPath(hole, doAntiAlias=False)
         ground.drawPath(hole, self.inside)
         half = len(ring) // 2
-        upper, lower = flat[: half + 1], flat[half:]
+        upper = flat[: half + 1]
         edge = project(placed[self.head.upper_edge]).mean(axis=0) * scale
         low = project(placed[self.head.lower_edge]).mean(axis=0) * scale
         gap = float(low[1] - edge[1])
@@ -268,7 +272,6 @@ class Head3D:
                 float(middle[0]) - 0.40 * wide, float(edge[1]) - 0.5 * wide, 0.8 * wide, 0.5 * wide + bite
             )
             ground.drawRoundRect(teeth, 0.30 * wide, 0.9 * bite, self.teeth)
-        del lower
         ground.restore()
 
     def _draw_lines(self, ground: skia.Canvas, pose: Pose, placed: np.ndarray, scale: float) -> None:
@@ -331,6 +334,3 @@ def _locate(vertices: np.ndarray, faces: np.ndarray, point: np.ndarray) -> tuple
     weights = np.stack([1 - v - w, v, w], axis=1)
     best = int(np.argmax(np.minimum(weights.min(axis=1), 0) * 100 + vertices[faces][:, :, 2].mean(axis=1)))
     return faces[best], np.clip(weights[best], 0, 1).astype(np.float32)
-
-
-__all__ = ["OVERSAMPLING", "SKINS", "Head3D", "argb", "mirrored"]

