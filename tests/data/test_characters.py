@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -41,7 +43,7 @@ def test_what_is_open_grows_with_the_opening(name: str) -> None:
         for opening in (0.1, 0.25, 0.4, 0.6, 0.8, 1.0):
             frame = mouth_pixels(who, posed(opening=opening))
             sizes.append(int((np.abs(frame - shut).sum(-1) > 45).sum()))
-        assert all(later > earlier for earlier, later in zip(sizes, sizes[1:], strict=False)), (name, seed, sizes)
+        assert all(later > earlier for earlier, later in pairwise(sizes)), (name, seed, sizes)
         assert sizes[-1] > 120
 
 
@@ -55,7 +57,7 @@ def test_darkness_grows_with_the_opening(name: str) -> None:
         for opening in (0.15, 0.3, 0.45, 0.6, 0.8, 1.0):
             frame = mouth_pixels(who, posed(opening=opening))[..., 2::-1]
             counts.append(int((_luma(frame / 255) < limit).sum()))
-        assert all(later > earlier for earlier, later in zip(counts, counts[1:], strict=False)), (name, seed, counts)
+        assert all(later > earlier for earlier, later in pairwise(counts)), (name, seed, counts)
 
 
 def _luma(colours: np.ndarray) -> np.ndarray:
@@ -70,7 +72,11 @@ def _inside(who) -> tuple[int, int, int]:
 @pytest.mark.parametrize("name", VECTOR)
 def test_boxes_follow_the_pose(name: str) -> None:
     who = SOURCES[name](np.random.default_rng(2))
-    for pose in (HEAD, posed(yaw=0.8, opening=1.0), posed(x=60.0, y=120.0, size=70.0, roll=0.3, pitch=0.7, opening=0.6)):
+    for pose in (
+        HEAD,
+        posed(yaw=0.8, opening=1.0),
+        posed(x=60.0, y=120.0, size=70.0, roll=0.3, pitch=0.7, opening=0.6),
+    ):
         geometry = who.geometry(pose)
         left, top, right, bottom = geometry.mouth
         assert geometry.face[0] < left < right < geometry.face[2]

@@ -46,8 +46,9 @@ def test_equal_seeds_give_equal_clips_and_others_do_not() -> None:
 def test_any_config_gives_consistent_arrays(seed, rows, columns, groups, people, least, motion, lead, crossing) -> None:
     height, width, frames = 16 * rows, 16 * columns, 4 * groups + 1
     config = SceneConfig(
-        height=height, width=width, num_frames=frames, people=(people, people), head_size=(least, min(1.5, 1.3 * least)),
-        motion=motion, event_probability=1.0, crossing_probability=float(crossing), reference_lead=lead, reference_lead_probability=1.0,
+        height=height, width=width, num_frames=frames, people=(people, people),
+        head_size=(least, min(1.5, 1.3 * least)), motion=motion, event_probability=1.0,
+        crossing_probability=float(crossing), reference_lead=lead, reference_lead_probability=1.0,
     )  # fmt: skip
     clip = draw_clip(seed, config)
     assert clip.frames.shape == (frames, height, width, 3)
@@ -59,7 +60,7 @@ def test_any_config_gives_consistent_arrays(seed, rows, columns, groups, people,
     assert (clip.masks.sum(1) <= 2).all(), "a cell is shared by two at most, when each has half of it"
     assert clip.mouth.shape == (frames, people, 3)
     assert clip.mouth.dtype == np.float32
-    assert 0 <= clip.mouth.min()
+    assert clip.mouth.min() >= 0
     assert clip.mouth.max() <= 1
     for boxes in (clip.mouth_boxes, clip.face_boxes):
         assert boxes.shape == (frames, people, 4)
@@ -120,13 +121,24 @@ def test_silent_clips_keep_mouths_shut() -> None:
     talking = [draw_clip(seed, replace(SMALL, num_frames=33)) for seed in range(6)]
     openings = [talk.mouth[:, person, 0].max() for talk in talking for person in range(2) if talk.speaking[0, person]]
     assert np.mean(openings) > 0.4
-    assert all(talk.mouth[:, person, 0].max() == 0 for talk in talking for person in range(2) if not talk.speaking[0, person])
+    assert all(
+        talk.mouth[:, person, 0].max() == 0 for talk in talking for person in range(2) if not talk.speaking[0, person]
+    )
 
 
 def test_events_happen_only_when_asked_for_and_all_kinds_come_up() -> None:
     calm = [draw_clip(seed, replace(SMALL, event_probability=0.0)) for seed in range(10)]
     assert all(clip.events == () for clip in calm)
-    lively = replace(SMALL, height=16, width=32, max_events=4, lighting=0.0, backgrounds=(("plain", 1.0),), event_probability=1.0, crossing_probability=0.3)
+    lively = replace(
+        SMALL,
+        height=16,
+        width=32,
+        max_events=4,
+        lighting=0.0,
+        backgrounds=(("plain", 1.0),),
+        event_probability=1.0,
+        crossing_probability=0.3,
+    )
     seen = {name for seed in range(50) for name, *_ in draw_clip(seed, lively).events}
     assert seen == {*ACTIONS, CAMERA, WALK}
     assert len(seen) >= 10
@@ -150,8 +162,8 @@ def test_the_camera_moves_in() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("height", 50), ("width", 0), ("num_frames", 16), ("people", (0, 2)), ("people", (3, 2)), ("head_size", (0.5, 2.0)),
-     ("motion", 1.5), ("sources", (("nobody", 1.0),)), ("sources", ())],
+    [("height", 50), ("width", 0), ("num_frames", 16), ("people", (0, 2)), ("people", (3, 2)),
+     ("head_size", (0.5, 2.0)), ("motion", 1.5), ("sources", (("nobody", 1.0),)), ("sources", ())],
 )  # fmt: skip
 def test_bad_configs_name_the_field(field, value) -> None:
     with pytest.raises(PolytalkError, match=field):

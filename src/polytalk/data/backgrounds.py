@@ -250,7 +250,8 @@ def city(rng: np.random.Generator, canvas: skia.Canvas, width: int, height: int)
 
 
 PAINTERS: dict[str, Painter] = {
-    "plain": plain, "gradient": gradient, "stripes": stripes, "noise": noise, "room": room, "outdoor": outdoor, "city": city,
+    "plain": plain, "gradient": gradient, "stripes": stripes, "noise": noise, "room": room, "outdoor": outdoor,
+    "city": city,
 }  # fmt: skip
 """Painters by name; "photo" is made by `photo` from a list of pictures."""
 

@@ -1,7 +1,7 @@
 """How people move: sway, turns, blinks and gazes, and the events that prompts speak of.
 
-A person's motion is a dictionary of float arrays, one value per frame, named like the fields of `Pose`; positions are in
-head heights relative to the place of the person until `scenes` puts them into the frame.
+A person's motion is a dictionary of float arrays, one value per frame, named like the fields of `Pose`; positions are
+in head heights relative to the place of the person until `scenes` puts them into the frame.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ def idle(rng: np.random.Generator, count: int, motion: float, speaking: np.ndarr
     energy = np.convolve(np.pad(speaking.astype(float), 4, mode="edge"), kernel, mode="valid")
     lively = motion * (0.5 + 0.5 * energy)
     gaze = np.zeros((2, count))
-    look, end = rng.normal(0, 0.25, 2) + (0.3 * towards, 0), 0
+    look, end = rng.normal((0.3 * towards, 0.0), 0.25), 0
     for index in range(count):
         if index >= end:
             end = index + 1 + int(rng.exponential(FPS / GAZE_SHIFTS_PER_SECOND))
-            look = rng.normal(0, (0.3, 0.15)) + (0.35 * towards * (rng.random() < 0.5), 0)
+            look = rng.normal((0.35 * towards * (rng.random() < 0.5), 0.0), (0.3, 0.15))
         gaze[:, index] = look
     base_yaw = float(np.clip(rng.normal(0.25 * towards, 0.22), -0.7, 0.7))
     return {
@@ -162,7 +162,8 @@ def _brows(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side:
 Action = Callable[[np.random.Generator, Tracks, int, int, float], None]
 ACTIONS: dict[str, Action] = {
     "nods": _nods, "shakes the head": _shakes, "waves": _waves, "raises a hand": _raises, "smiles": _smiles,
-    "looks to the other": _looks, "leans in": _leans, "closes the eyes": _closes, "tilts the head": _tilts, "raises the brows": _brows,
+    "looks to the other": _looks, "leans in": _leans, "closes the eyes": _closes, "tilts the head": _tilts,
+    "raises the brows": _brows,
 }  # fmt: skip
 """What one person can do: changes their tracks between two frames; the last argument is the side the others are on.
 The camera's move and the walk to the other side are made by `scenes`."""

@@ -27,7 +27,8 @@ EVENT_WORDS: dict[str, tuple[str, ...]] = {
 
 TALK = {
     1: ("{0} is talking.", "{0} speaks to the camera.", "{0}, speaking.", "A close-up of {0}.", "We see {0}."),
-    2: ("{0} and {1} are talking.", "A conversation between {0} and {1}.", "{0} talks with {1}.", "{0} next to {1}.", "On the left {0}, on the right {1}."),
+    2: ("{0} and {1} are talking.", "A conversation between {0} and {1}.", "{0} talks with {1}.", "{0} next to {1}.",
+        "On the left {0}, on the right {1}."),
     3: ("{0}, {1} and {2} are talking.", "Three friends: {0}, {1} and {2}.", "From left to right: {0}, {1} and {2}."),
 }  # fmt: skip
 

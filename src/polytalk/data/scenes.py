@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 CELL = 8
 """Masks have one cell for so many pixels."""
 SAMPLE_RATE = 16_000
+SHARES = ("reference_lead_probability", "crowding", "motion", "camera_motion", "event_probability",
+          "crossing_probability", "silent_probability", "same_style", "lighting", "empty_prompt")  # fmt: skip
+"""Fields of `SceneConfig` that lie in 0..1."""
 SMILE_WHILE_SPEAKING = 0.35
 """Speakers keep so much of a smile, so that the mouth's shape stays that of the sound."""
 
@@ -69,7 +72,8 @@ class SceneConfig:
     same_style: float = 0.6
     """Share of clips whose people all come from one source."""
     backgrounds: tuple[tuple[str, float], ...] = (
-        ("plain", 1.0), ("gradient", 1.0), ("stripes", 0.6), ("noise", 0.6), ("room", 1.5), ("outdoor", 1.2), ("city", 0.7), ("photo", 2.0),
+        ("plain", 1.0), ("gradient", 1.0), ("stripes", 0.6), ("noise", 0.6), ("room", 1.5), ("outdoor", 1.2),
+        ("city", 0.7), ("photo", 2.0),
     )  # fmt: skip
     """Kinds of background and their weights."""
     photo_folder: str = ""
@@ -92,8 +96,7 @@ class SceneConfig:
         unknown = [name for name, _ in self.sources if name not in SOURCES]
         if unknown or not self.sources or sum(weight for _, weight in self.sources) <= 0:
             raise PolytalkError("sources", f"unknown or empty: {unknown}", f"Choose among {', '.join(SOURCES)}.")
-        for field in ("reference_lead_probability", "crowding", "motion", "camera_motion", "event_probability", "crossing_probability",
-                      "silent_probability", "same_style", "lighting", "empty_prompt"):  # fmt: skip
+        for field in SHARES:
             if not 0.0 <= getattr(self, field) <= 1.0:
                 raise PolytalkError(field, str(getattr(self, field)), "Give a number from 0 to 1.")
 
@@ -105,7 +108,7 @@ class DrawnClip:
     frames: np.ndarray
     """uint8 (T, height, width, 3)."""
     reference: np.ndarray
-    """uint8 (height, width, 3): the picture that a user would give; the first frame, or an earlier one of the same scene."""
+    """uint8 (height, width, 3): the picture that a user would give: the first frame or an earlier one of the scene."""
     masks: np.ndarray
     """bool (T, P, height // 8, width // 8): cells at least half covered by what is seen of a person."""
     reference_masks: np.ndarray
@@ -298,9 +301,9 @@ def _happen(
         free = [person for person in range(count) if person not in busy]
         if not free:
             break
-        person = int(rng.choice(free))
+        person = free[rng.integers(len(free))]
         busy.add(person)
-        length = int(min(frames, rng.integers(20, 34)))
+        length = min(frames, int(rng.integers(20, 34)))
         start = int(rng.integers(0, frames - length + 1))
         side = towards[person] if towards[person] != 0 else float(rng.choice([-1.0, 1.0]))
         ACTIONS[name](rng, stage.tracks[person], lead + start, lead + start + length, float(np.sign(side)))
@@ -398,8 +401,13 @@ def _masks(seen: np.ndarray) -> np.ndarray:
     """Cells (n, P, H/8, W/8) of which at least half of the samples show the person."""
     part = CELL // 2
     samples = seen.view(np.uint8)
-    rows = sum(samples[:, :, offset::part] for offset in range(part))
-    return sum(rows[..., offset::part] for offset in range(part)) >= part * part // 2
+    rows = samples[:, :, 0::part].copy()
+    for offset in range(1, part):
+        rows += samples[:, :, offset::part]
+    cells = rows[..., 0::part].copy()
+    for offset in range(1, part):
+        cells += rows[..., offset::part]
+    return cells >= part * part // 2
 
 
 def _lighting(rng: np.random.Generator, config: SceneConfig) -> skia.Image | None:

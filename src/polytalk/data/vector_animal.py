@@ -15,17 +15,15 @@ from polytalk.data.vector_kit import (
     Colour,
     Points,
     Shape,
-    brightness,
     darker,
     draw_path,
     fill,
-    lighter,
     mirrored,
     mix,
     oval,
+    simplified,
     smooth,
     stroke,
-    simplified,
 )
 from polytalk.data.vector_mouth import Mouth
 from polytalk.data.vector_person import NOD, TURN, head_matrix, mapped_box
@@ -53,14 +51,15 @@ ROUND = [(0.17, -0.44), (0.24, -0.62), (0.38, -0.60), (0.46, -0.44), (0.36, -0.2
 FLOPPY = [(0.22, -0.44), (0.42, -0.40), (0.54, -0.05), (0.48, 0.18), (0.38, 0.10), (0.34, -0.2)]
 TALL = [(0.05, -0.42), (0.08, -0.80), (0.17, -1.0), (0.26, -0.82), (0.26, -0.36)]
 BIG = [(0.16, -0.40), (0.22, -0.70), (0.46, -0.74), (0.58, -0.50), (0.44, -0.26)]
-WHITE, CREAM = (0.95, 0.93, 0.90), (0.96, 0.88, 0.76)
+WHITE, CREAM = ("white", (0.95, 0.93, 0.90)), (0.96, 0.88, 0.76)
+BLACK = ("black", (0.20, 0.19, 0.20))
 KINDS: dict[str, Kind] = {
-    "cat": Kind((("grey", (0.55, 0.55, 0.58)), ("ginger", (0.86, 0.53, 0.24)), ("black", (0.20, 0.19, 0.21)), ("white", WHITE)), POINTED, 0.42, 0.92, WHITE),
-    "dog": Kind((("brown", (0.58, 0.38, 0.22)), ("golden", (0.86, 0.66, 0.38)), ("white", WHITE), ("black", (0.22, 0.20, 0.20))), FLOPPY, 0.38, 0.85, CREAM, inner=False),
-    "bear": Kind((("brown", (0.45, 0.29, 0.18)), ("black", (0.2, 0.18, 0.18)), ("white", WHITE)), ROUND, 0.43, 0.95, (0.80, 0.66, 0.48)),
-    "fox": Kind((("red", (0.85, 0.42, 0.16)), ("grey", (0.60, 0.58, 0.57))), POINTED, 0.43, 0.70, WHITE),
-    "rabbit": Kind((("white", WHITE), ("grey", (0.66, 0.64, 0.63)), ("brown", (0.64, 0.48, 0.34))), TALL, 0.38, 0.95, WHITE),
-    "panda": Kind((("black and white", WHITE),), ROUND, 0.44, 0.97, WHITE, inner=False),
+    "cat": Kind((("grey", (0.55, 0.55, 0.58)), ("ginger", (0.86, 0.53, 0.24)), BLACK), POINTED, 0.42, 0.92, WHITE[1]),
+    "dog": Kind((("brown", (0.58, 0.38, 0.22)), ("tan", (0.86, 0.66, 0.4)), BLACK), FLOPPY, 0.38, 0.85, CREAM, False),
+    "bear": Kind((("brown", (0.45, 0.29, 0.18)), BLACK, WHITE), ROUND, 0.43, 0.95, (0.80, 0.66, 0.48)),
+    "fox": Kind((("red", (0.85, 0.42, 0.16)), ("grey", (0.60, 0.58, 0.57))), POINTED, 0.43, 0.70, WHITE[1]),
+    "rabbit": Kind((WHITE, ("grey", (0.66, 0.64, 0.63)), ("brown", (0.64, 0.48, 0.34))), TALL, 0.38, 0.95, WHITE[1]),
+    "panda": Kind((("black and white", WHITE[1]),), ROUND, 0.44, 0.97, WHITE[1], False),
     "mouse": Kind((("grey", (0.62, 0.60, 0.62)), ("brown", (0.58, 0.46, 0.36))), BIG, 0.38, 0.80, CREAM),
     "lion": Kind((("golden", (0.89, 0.68, 0.36)),), ROUND, 0.40, 0.92, CREAM),
 }  # fmt: skip
@@ -106,7 +105,9 @@ class Animal:
             else None
         )
         self.seam = stroke(mix(darker(self.muzzle, 0.6), (0.15, 0.06, 0.06), 0.5), 0.014)
-        self.body = Body.drawn(rng, brush, self.fur, float(rng.uniform(0.66, 0.8)), 0.2)
+        self.body = Body.drawn(
+            rng, brush, self.fur, float(rng.uniform(0.66, 0.8)), 0.2, str(rng.choice(["man", "woman"]))
+        )
 
     def _mane(self) -> tuple[Shape, ...]:
         if self.name != "lion":
@@ -232,6 +233,3 @@ class Animal:
         canvas.translate(0.2 * shift, self.nose_y)
         self.nose.draw(canvas, pose, self.brush.light)
         canvas.restore()
-
-
-__all__ = ["KINDS", "Animal", "brightness", "lighter"]

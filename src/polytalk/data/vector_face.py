@@ -11,15 +11,14 @@ from polytalk.data.character import Pose
 from polytalk.data.vector_kit import (
     Brush,
     Colour,
+    argb,
     brightness,
     darker,
     fill,
     glow,
     lighter,
     mix,
-    oval,
     radial,
-    argb,
     smooth,
     stroke,
 )
@@ -192,9 +191,8 @@ class Nose:
         """Draw it at the canvas's origin, the tip of the nose."""
         width = self.half_width
         if self.kind == "animal":
-            path = smooth([(-width, -0.35 * width), (0, -0.6 * width), (width, -0.35 * width), (0.35 * width, 0.6 * width),
-                           (-0.35 * width, 0.6 * width)], tension=0.2)  # fmt: skip
-            canvas.drawPath(path, self.body)
+            corners = ((-1, -0.35), (0, -0.6), (1, -0.35), (0.35, 0.6), (-0.35, 0.6))
+            canvas.drawPath(smooth([(width * x, width * y) for x, y in corners], tension=0.2), self.body)
             canvas.drawOval(skia.Rect(-0.4 * width, -0.45 * width, 0.2 * width, -0.15 * width), self.shine)
         elif self.kind == "dot":
             canvas.drawOval(skia.Rect(-width, -0.7 * width, width, 0.7 * width), self.body)
@@ -211,8 +209,14 @@ class Nose:
     def _draw_soft(self, canvas: skia.Canvas, light: float) -> None:
         width = self.half_width
         side = -1.0 if light > 0 else 1.0
-        bridge = smooth([(0.1 * width * side, -self.length), (0.62 * width * side, -0.5 * self.length),
-                         (1.35 * width * side, 0.15 * width), (0, 0.5 * width), (0.1 * width * side, -0.4 * self.length)])  # fmt: skip
+        ridge = (
+            (0.1, -self.length),
+            (0.62, -0.5 * self.length),
+            (1.35, 0.15 * width),
+            (0, 0.5 * width),
+            (0.1, -0.4 * self.length),
+        )
+        bridge = smooth([(x * width * side, y) for x, y in ridge])
         canvas.drawPath(bridge, self.shade)
         canvas.drawCircle(0, 0, 1.9 * width, self.shade)
         canvas.drawCircle(0.15 * width * light, -0.015, 0.05, self.shine)
@@ -268,6 +272,3 @@ def cheek(brush: Brush, skin: Colour, strength: float) -> skia.Paint:
     if brush.style in ("flat", "outlined"):
         return fill(warm, 0.35 * strength)
     return glow(0, 0, 0.12, warm, 0.55 * strength)
-
-
-__all__ = ["Eyes", "Glasses", "Nose", "cheek", "oval"]

@@ -9,6 +9,7 @@ from polytalk.data.character import FaceGeometry, Pose
 from polytalk.data.vector_body import Body
 from polytalk.data.vector_face import Eyes, Glasses, Nose, cheek
 from polytalk.data.vector_hair import ANY, LONG, SHORT, Hair, HairMaker, hair_colour
+from polytalk.data.vector_hats import HATS, HatMaker
 from polytalk.data.vector_kit import (
     Brush,
     Colour,
@@ -18,6 +19,7 @@ from polytalk.data.vector_kit import (
     draw_path,
     fill,
     glow,
+    intersection,
     mirrored,
     mix,
     oval,
@@ -27,7 +29,8 @@ from polytalk.data.vector_kit import (
 from polytalk.data.vector_mouth import Mouth
 
 SKINS: tuple[Colour, ...] = (
-    (0.99, 0.88, 0.80), (0.96, 0.81, 0.69), (0.91, 0.73, 0.58), (0.85, 0.64, 0.47), (0.74, 0.53, 0.37), (0.60, 0.41, 0.28), (0.46, 0.30, 0.21), (0.36, 0.23, 0.17),
+    (0.99, 0.88, 0.80), (0.96, 0.81, 0.69), (0.91, 0.73, 0.58), (0.85, 0.64, 0.47),
+    (0.74, 0.53, 0.37), (0.60, 0.41, 0.28), (0.48, 0.32, 0.22), (0.41, 0.27, 0.20),
 )  # fmt: skip
 TURN = 0.17
 """Sideways shift of the features at yaw 1, in head heights."""
@@ -62,99 +65,124 @@ class Person:
         self.brush = brush = Brush.drawn(style, rng)
         self.skin = mix(SKINS[rng.integers(len(SKINS))], (rng.random(), rng.random(), rng.random()), 0.03)
         self.kind = str(rng.choice(["woman", "man", "girl", "boy"], p=[0.38, 0.38, 0.12, 0.12]))
-        young, male = self.kind in ("girl", "boy"), self.kind in ("man", "boy")
-        self.half = float(rng.uniform(0.335, 0.385) + 0.02 * young)
-        jaw = rng.uniform(0.74, 0.88) if male and not young else rng.uniform(0.64, 0.80)
-        self.outline = self._outline(float(jaw), float(rng.uniform(0.30, 0.44)))
-        name, colour = hair_colour(rng, brightness(self.skin))
-        kinds = (SHORT if male else LONG) if rng.random() < 0.72 else ANY
-        hair_kind = str(kinds[rng.integers(len(kinds))])
-        if young and hair_kind in ("bald", "receding"):
-            hair_kind = "short"
-        self.hair: Hair = HairMaker(rng, brush, colour, name, self.half).make(hair_kind)
-        eye_kind = "button" if style != "painted" and rng.random() < 0.12 else "full"
-        self.eyes = Eyes.drawn(rng, brush, self.skin, colour, eye_kind, 0.3 if male else 1.0, animal=False)
-        self.nose = Nose.drawn(rng, brush, self.skin, self._nose_kind(rng))
-        self.nose_y = float(rng.uniform(0.155, 0.185))
-        self.mouth_y = float(rng.uniform(0.285, 0.305))
-        self.mouth = Mouth.drawn(rng, brush, self.skin, float(rng.uniform(0.235, 0.285)), float(rng.uniform(0.0, 0.5) if male else rng.uniform(0.3, 1.0)),
-                                 lips=brush.soft or eye_kind == "full" and rng.random() < 0.75)  # fmt: skip
-        self.glasses = Glasses.drawn(rng) if rng.random() < 0.22 else None
+        self.young, self.male = self.kind in ("girl", "boy"), self.kind in ("man", "boy")
+        self.half = float(rng.uniform(0.335, 0.385) + 0.02 * self.young)
+        self.outline = self._outline(rng)
+        name, colour = hair_colour(rng, brightness(self.skin), self.young)
+        self.old = name in ("grey", "white") and rng.random() < 0.75
+        self.hair = self._hair(rng, name, colour)
+        self._features(rng, colour)
         self.face_paint = brush.surface(self.skin, 0, 0.0, 0.62)
         self.face_contour = brush.contour(self.skin)
-        self.cheek = cheek(brush, self.skin, float(rng.uniform(0.2, 1.0))) if rng.random() < 0.75 else None
-        self.ear = self._ears() if hair_kind not in ("hood", "hijab") else ()
-        self.beard_words, self.beard, self.moustache = (
-            self._beard(rng, colour) if self.kind == "man" and rng.random() < 0.38 else ("", None, None)
-        )
-        self.freckles = self._freckles(rng) if rng.random() < 0.12 else None
+        self.under_hair = self._shadow_of_hair()
+        self.ear = () if self.hair.hides_ears else self._ears(rng)
+        self.marks = self._marks(rng)
         self.lower_shade = glow(0, 0.12, 0.17, darker(self.skin, 0.4), 0.22) if brush.soft else None
         broad = rng.uniform(0.78, 0.95) if self.kind == "man" else rng.uniform(0.66, 0.8)
-        self.body = Body.drawn(
-            rng,
-            brush,
-            self.skin,
-            float(broad - 0.1 * young),
-            float(rng.uniform(0.2, 0.24) if self.kind == "man" else rng.uniform(0.15, 0.18)),
-        )
+        neck = rng.uniform(0.2, 0.24) if self.kind == "man" else rng.uniform(0.15, 0.18)
+        wearer = "child" if self.young else self.kind
+        self.body = Body.drawn(rng, brush, self.skin, float(broad - 0.1 * self.young), float(neck), wearer)
 
-    def _outline(self, jaw: float, chin: float) -> list[tuple[float, float]]:
+    def _outline(self, rng: np.random.Generator) -> list[tuple[float, float]]:
+        """Right half of the face, from the crown to the chin."""
         half = self.half
+        jaw = rng.uniform(0.74, 0.88) if self.kind == "man" else rng.uniform(0.66, 0.80)
+        chin = rng.uniform(0.30, 0.44)
         return [
-            (0, -0.5),
-            (0.55 * half, -0.465),
-            (0.90 * half, -0.30),
-            (half, -0.06),
-            (0.965 * half, 0.14),
-            (jaw * half + 0.02, 0.33),
-            (chin * half, 0.475),
-            (0, 0.5),
-        ]
+            (0, -0.5), (0.55 * half, -0.465), (0.90 * half, -0.30), (half, -0.06), (0.965 * half, 0.14),
+            (float(jaw) * half + 0.02, 0.33), (float(chin) * half, 0.475), (0, 0.5),
+        ]  # fmt: skip
 
-    def _nose_kind(self, rng: np.random.Generator) -> str:
-        if self.brush.style == "painted":
-            return "soft"
-        return str(rng.choice(["side", "dot", "soft"], p=[0.6, 0.2, 0.2]))
+    def _hair(self, rng: np.random.Generator, name: str, colour: Colour) -> Hair:
+        maker = HairMaker(rng, self.brush, colour, name, self.half)
+        if rng.random() < 0.17:
+            return HatMaker(maker).make(str(rng.choice(HATS)))
+        kinds = (SHORT if self.male else LONG) if rng.random() < 0.8 else ANY
+        kind = str(rng.choice(kinds))
+        return maker.make("short" if self.young and kind in ("bald", "receding") else kind)
 
-    def _ears(self) -> tuple[Shape, ...]:
+    def _features(self, rng: np.random.Generator, hair: Colour) -> None:
+        """Eyes, nose, mouth, and what grows or sits around them."""
+        brush, soft = self.brush, self.brush.soft
+        eye_kind = "button" if brush.style != "painted" and rng.random() < 0.12 else "full"
+        self.eyes = Eyes.drawn(rng, brush, self.skin, hair, eye_kind, 0.3 if self.male else 1.0, animal=False)
+        nose_kind = "soft" if brush.style == "painted" else str(rng.choice(["side", "dot"], p=[0.75, 0.25]))
+        self.nose = Nose.drawn(rng, brush, self.skin, nose_kind)
+        self.nose_y = float(rng.uniform(0.155, 0.185))
+        self.mouth_y = float(rng.uniform(0.285, 0.305))
+        full = float(rng.uniform(0.0, 0.5) if self.male else rng.uniform(0.3, 1.0))
+        lips = soft or (eye_kind == "full" and rng.random() < 0.75)
+        self.mouth = Mouth.drawn(rng, brush, self.skin, float(rng.uniform(0.235, 0.285)), full, lips)
+        self.glasses = Glasses.drawn(rng) if rng.random() < 0.22 else None
+        self.cheek = cheek(brush, self.skin, float(rng.uniform(0.2, 1.0))) if rng.random() < 0.75 else None
+        self.beard_words, self.beard, self.moustache = "", None, None
+        if self.kind == "man" and rng.random() < 0.38:
+            self._grow_beard(rng, darker(hair, 0.1))
+
+    def _grow_beard(self, rng: np.random.Generator, tone: Colour) -> None:
+        kind = str(rng.choice(["beard", "stubble", "moustache"]))
+        if kind == "stubble":
+            self.beard = fill(mix(darker(self.skin, 0.5), tone, 0.5), 0.26)
+            return
+        self.beard_words = f"a {kind}"
+        self.beard = self.brush.surface(tone, 0, 0.35, 0.5) if kind == "beard" else None
+        self.moustache = fill(darker(tone, 0.08))
+
+    def _shadow_of_hair(self) -> Shape | None:
+        """Shadow that the hair throws on the forehead."""
+        if not self.hair.front:
+            return None
+        path = skia.Path(self.hair.front[0].path)
+        path.offset(-0.012 * self.brush.light, 0.035)
+        inside = intersection(path, smooth(mirrored(self.outline)))
+        return Shape(inside, fill(darker(self.skin, 0.5), 0.28 if self.brush.soft else 0.2))
+
+    def _ears(self, rng: np.random.Generator) -> tuple[Shape, ...]:
         shapes = []
+        ring = (
+            fill(((0.93, 0.78, 0.35), (0.85, 0.86, 0.9))[rng.integers(2)])
+            if not self.male and rng.random() < 0.4
+            else None
+        )
         for side in (-1.0, 1.0):
             x = side * (self.half + 0.012)
-            shapes.append(
-                Shape(
-                    oval(x, 0.06, 0.055, 0.095),
-                    self.brush.surface(darker(self.skin, 0.05), x, 0.06, 0.12),
-                    self.face_contour,
-                )
-            )
+            skin = self.brush.surface(darker(self.skin, 0.05), x, 0.06, 0.12)
+            shapes.append(Shape(oval(x, 0.06, 0.055, 0.095), skin, self.face_contour))
             shapes.append(Shape(oval(x, 0.065, 0.027, 0.055), fill(darker(self.skin, 0.25), 0.7)))
+            if ring is not None:
+                shapes.append(Shape(oval(x, 0.175, 0.022, 0.022), ring))
         return tuple(shapes)
 
-    def _beard(self, rng: np.random.Generator, colour: Colour) -> tuple[str, skia.Paint | None, skia.Paint | None]:
-        kind = str(rng.choice(["beard", "stubble", "moustache"]))
-        tone = darker(colour, 0.1)
-        if kind == "stubble":
-            return "stubble", fill(mix(darker(self.skin, 0.5), tone, 0.5), 0.26), None
-        paint = self.brush.surface(tone, 0, 0.35, 0.5)
-        return f"a {kind}", (paint if kind == "beard" else None), fill(darker(tone, 0.08))
-
-    def _freckles(self, rng: np.random.Generator) -> Shape:
-        path = skia.Path()
+    def _marks(self, rng: np.random.Generator) -> tuple[Shape, ...]:
+        """Freckles, or the lines of age."""
+        if self.old:
+            lines = skia.Path()
+            for side in (-1.0, 1.0):
+                lines.moveTo(side * 0.095, 0.17)
+                lines.quadTo(side * 0.155, 0.22, side * 0.165, 0.29)
+                lines.moveTo(side * 0.12, 0.075)
+                lines.quadTo(side * 0.17, 0.095, side * 0.22, 0.07)
+            for y in (-0.22, -0.185):
+                lines.moveTo(-0.13, y)
+                lines.quadTo(0, y - 0.02, 0.13, y)
+            return (Shape(lines, stroke(darker(self.skin, 0.4), 0.009, 0.6)),)
+        if rng.random() >= 0.12:
+            return ()
+        freckles = skia.Path()
         for _ in range(18):
-            side = rng.choice([-1.0, 1.0])
-            path.addCircle(
-                float(side * rng.uniform(0.06, 0.22)), float(rng.uniform(0.06, 0.17)), float(rng.uniform(0.004, 0.008))
-            )
-        return Shape(path, fill(mix(darker(self.skin, 0.35), (0.6, 0.3, 0.15), 0.4), 0.7))
+            x, y = rng.choice([-1.0, 1.0]) * rng.uniform(0.06, 0.22), rng.uniform(0.06, 0.17)
+            freckles.addCircle(float(x), float(y), float(rng.uniform(0.004, 0.008)))
+        return (Shape(freckles, fill(mix(darker(self.skin, 0.35), (0.6, 0.3, 0.15), 0.4), 0.7)),)
 
     def describe(self) -> str:
         """Noun phrase, e.g. "a woman with long red hair, glasses and a blue sweater"."""
         parts = [self.hair.words]
-        if self.beard_words and self.beard_words != "stubble":
+        if self.beard_words:
             parts.append(self.beard_words)
         if self.glasses is not None:
             parts.append("glasses")
-        return f"a {self.kind} with {', '.join(parts)} and {self.body.words}"
+        who = f"an old {self.kind}" if self.old else f"a {self.kind}"
+        return f"{who} with {', '.join(parts)} and {self.body.words}"
 
     def geometry(self, pose: Pose) -> FaceGeometry:
         """Boxes of mouth and head in this pose."""
@@ -194,6 +222,8 @@ class Person:
             ear.draw(canvas)
         canvas.restore()
         draw_path(canvas, self._face_path(pose, drop), self.face_paint, self.face_contour)
+        if self.under_hair is not None:
+            self.under_hair.draw(canvas)
         canvas.save()
         canvas.translate(0.0, down)
         if self.cheek is not None:
@@ -210,10 +240,11 @@ class Person:
             canvas.drawCircle(0, 0.10 + drop, 0.17, self.lower_shade)
         self.mouth.draw(canvas, pose)
         canvas.restore()
-        if self.freckles is not None:
+        if self.marks:
             canvas.save()
             canvas.translate(shift, 0)
-            self.freckles.draw(canvas)
+            for mark in self.marks:
+                mark.draw(canvas)
             canvas.restore()
         self.eyes.draw(canvas, pose, shift)
         canvas.save()
@@ -265,6 +296,3 @@ class Person:
         canvas.translate(shift, 0)
         canvas.drawPath(smooth(mirrored(points)), self.moustache)
         canvas.restore()
-
-
-__all__ = ["SKINS", "Person", "head_matrix", "mapped_box", "stroke"]
