@@ -32,7 +32,7 @@ def pick_frames(video: np.ndarray | str | Path, count: int) -> np.ndarray:
 def _decode(path: Path) -> np.ndarray:
     from polytalk.media.video import read_video  # not needed for arrays
 
-    return read_video(path).frames
+    return read_video(path)[0]
 
 
 def contact_sheet(

@@ -13,7 +13,7 @@ from polytalk.errors import PolytalkError
 
 MIN_FRAMES = 8
 """A voice that speaks for fewer frames than this says nothing about whose mouth follows it."""
-MIN_DEVIATION = 0.02
+MIN_DEVIATION = 0.05
 """A true opening that varies less than this (standard deviation, 0..1) leaves the correlation undefined."""
 
 

@@ -1,0 +1,158 @@
+"""Scenes to measure with: seeds that no training run uses, and utterances that the training voices leave out.
+
+The voices come with the package: a few minutes of Opus with phoneme times, packed from the held-out sixteenth of a bank
+(`SpeechBank(folder, held_out=True)`) by `python -m polytalk.evaluation.held_out runs/voices`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+import av
+import numpy as np
+
+from polytalk.data.conversation import draw_conversation
+from polytalk.data.scenes import DrawnClip, SceneConfig, draw_clip
+from polytalk.data.voices import SAMPLE_RATE, SpeechBank
+from polytalk.errors import PolytalkError
+
+HELD_OUT_SEED = 1_000_000_000
+"""Seeds of scenes from here on are for measuring only; every training run stays below."""
+VOICES = "evaluation_voices"
+"""Name of the packed voices among the assets: one .ogg and one .json."""
+
+
+def draw_clips(seeds: Iterable[int], people: Sequence[int], config: SceneConfig | None = None) -> list[DrawnClip]:
+    """Clips without sound, whose mouths move at random; clip i has people[i] people."""
+    config = config or SceneConfig()
+    return [draw_clip(seed, replace(config, people=(count, count))) for seed, count in zip(seeds, people, strict=True)]
+
+
+def held_out_clips(
+    scenes: int,
+    *,
+    people: int = 2,
+    seed: int = 0,
+    overlap_share: float = 0.5,
+    num_frames: int = 33,
+    config: SceneConfig | None = None,
+    voices: SpeechBank | None = None,
+) -> list[DrawnClip]:
+    """Scenes with voices, of the seeds HELD_OUT_SEED + 100,000 seed + 0, 1, 2, ...
+
+    Args:
+        scenes: how many, 1 to 100,000.
+        people: in each, 1 to 4.
+        seed: which set.
+        overlap_share: share of scenes in which people also speak at the same time, spread evenly.
+        num_frames: of each, 4n+1.
+        config: kind of scenes; the default kind if None. The reference picture is always the first frame.
+        voices: the packaged ones by default.
+
+    Raises:
+        PolytalkError: a number is out of range.
+    """
+    for name, value, most in (("scenes", scenes, 100_000), ("people", people, 4)):
+        if not 1 <= value <= most:
+            raise PolytalkError(name, f"it is {value}", f"Give 1 to {most:,}.")
+    if not 0 <= overlap_share <= 1:
+        raise PolytalkError("overlap", f"it is {overlap_share}", "Give a share from 0 to 1.")
+    if not 0 <= seed < 10_000:
+        raise PolytalkError("seed", f"it is {seed}", "Give 0 to 9,999.")
+    config = replace(config or SceneConfig(), num_frames=num_frames, people=(people, people))
+    config = replace(config, reference_lead_probability=0.0)
+    bank = voices or evaluation_voices()
+    clips = []
+    for number in range(scenes):
+        scene_seed = HELD_OUT_SEED + 100_000 * seed + number
+        overlap = int((number + 1) * overlap_share) > int(number * overlap_share)
+        talk = draw_conversation(bank, np.random.default_rng([scene_seed, 1]), people, num_frames, overlap)
+        clips.append(draw_clip(scene_seed, config, talk))
+    return clips
+
+
+@lru_cache(maxsize=1)
+def evaluation_voices() -> SpeechBank:
+    """The packaged voices. Decoded once per process into a bank in a temporary folder, gone again after reading."""
+    assets = files("polytalk").joinpath("assets")
+    index = json.loads(assets.joinpath(f"{VOICES}.json").read_text(encoding="utf-8"))
+    sound = _decode(Path(str(assets.joinpath(f"{VOICES}.ogg"))))
+    with tempfile.TemporaryDirectory(prefix="polytalk-") as folder:
+        for source, part in index.items():
+            first, count = part.pop("first"), part.pop("count")
+            (Path(folder) / f"{source}.json").write_text(json.dumps(part), encoding="utf-8")
+            (Path(folder) / f"{source}.pcm").write_bytes(sound[first : first + count].tobytes())
+        return _in_memory(SpeechBank(folder))
+
+
+def _in_memory(bank: SpeechBank) -> SpeechBank:
+    """Copies the mapped sound, so that the folder may go (Windows refuses to delete mapped files)."""
+    bank._sound = {name: np.array(sound) for name, sound in bank._sound.items()}  # type: ignore[misc]
+    return bank
+
+
+def _decode(path: Path) -> np.ndarray:
+    """int16 (samples,) at 16 kHz."""
+    resampler, parts = av.AudioResampler("s16", "mono", SAMPLE_RATE), []
+    with av.open(path) as container:
+        for frame in container.decode(audio=0):
+            parts += [out.to_ndarray()[0] for out in resampler.resample(frame)]
+        parts += [out.to_ndarray()[0] for out in resampler.resample(None)]
+    return np.concatenate(parts).astype("<i2")
+
+
+def pack_voices(bank: Path, target: Path, minutes: float, bit_rate: int = 24_000) -> None:
+    """Writes target.ogg and target.json from the held-out utterances of a bank, equal parts of each source.
+
+    Args:
+        bank: folder of a `SpeechBank`.
+        minutes: in all.
+    """
+    held_out = SpeechBank(bank, held_out=True)
+    sources = sorted({name for name, _ in held_out._entries})
+    index, sound, at = {}, [], 0
+    for source in sources:
+        whole = json.loads((bank / f"{source}.json").read_text(encoding="utf-8"))
+        chosen, length, entries = [], 0, []
+        for number, (name, entry) in enumerate(held_out._entries):
+            if name == source and length < minutes / len(sources) * 60 * SAMPLE_RATE:
+                samples = held_out[number].samples
+                entries.append(entry | {"at": length})
+                chosen.append(samples)
+                length += len(samples)
+        index[source] = whole | {"speech": entries, "first": at, "count": length}
+        sound += chosen
+        at += length
+    _encode(np.concatenate(sound), target.with_suffix(".ogg"), bit_rate)
+    target.with_suffix(".json").write_text(json.dumps(index, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _encode(samples: np.ndarray, path: Path, bit_rate: int) -> None:
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libopus", rate=SAMPLE_RATE, layout="mono", bit_rate=bit_rate)
+        frame = av.AudioFrame.from_ndarray((samples[None] * 32767).round().astype("<i2"), format="s16", layout="mono")
+        frame.sample_rate = SAMPLE_RATE
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+
+
+def main() -> None:
+    """Packs voices."""
+    parser = argparse.ArgumentParser(description="Packs the voices that scenes to measure with speak.")
+    parser.add_argument("bank", type=Path, help="folder made by `python -m polytalk.data.voices`")
+    default = Path(str(files("polytalk").joinpath("assets", VOICES)))
+    parser.add_argument("-o", "--output", type=Path, default=default, help="where to, without an ending")
+    parser.add_argument("--minutes", type=float, default=6.0)
+    options = parser.parse_args()
+    pack_voices(options.bank, options.output, options.minutes)
+
+
+if __name__ == "__main__":
+    main()
