@@ -32,6 +32,13 @@ TALK = {
     3: ("{0}, {1} and {2} are talking.", "Three friends: {0}, {1} and {2}.", "From left to right: {0}, {1} and {2}."),
 }  # fmt: skip
 
+LOOK = {
+    1: ("{0}.", "A picture of {0}.", "{0} in front of the camera.", "We see {0}."),
+    2: ("{0} and {1}.", "{0} next to {1}.", "{0} with {1} beside.", "On the left {0}, on the right {1}."),
+    3: ("{0}, {1} and {2}.", "Three friends: {0}, {1} and {2}.", "From left to right: {0}, {1} and {2}."),
+}
+"""The same for scenes in which nobody speaks."""
+
 
 def places(order: Sequence[int]) -> dict[int, str]:
     """Person -> where they are, given the persons from left to right."""
@@ -57,6 +64,7 @@ def write_prompt(
     events: Sequence[Event],
     place: str,
     empty: float,
+    talking: bool = True,
 ) -> str:
     """One to four sentences, 3-40 words; with probability `empty` and no events, nothing.
 
@@ -65,13 +73,15 @@ def write_prompt(
         order: the persons from left to right in the first frame.
         events: what happens; every event is mentioned.
         place: where it is, or "".
+        empty: share of prompts without events that say nothing.
+        talking: whether anybody speaks.
     """
     if not events and rng.random() < empty:
         return ""
     short = [phrase.split(" with ")[0].split(" in ")[0] if rng.random() < 0.4 else phrase for phrase in people]
     left_to_right = [short[person] for person in order]
     if len(order) in TALK:
-        choices = TALK[len(order)]
+        choices = (TALK if talking else LOOK)[len(order)]
         sentence = choices[rng.integers(len(choices))].format(*left_to_right)
     else:
         sentence = f"{len(order)} friends: {', '.join(left_to_right[:-1])} and {left_to_right[-1]}."

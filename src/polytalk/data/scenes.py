@@ -48,7 +48,7 @@ class SceneConfig:
     """Fewest and most people, unless a conversation says how many there are; 1 to 4."""
     head_size: tuple[float, float] = (0.5, 0.8)
     """Height of the heads as a share of the frame height; made smaller where people would not fit side by side."""
-    crowding: float = 0.35
+    crowding: float = 0.25
     """0: never overlap; 1: neighbours may overlap by half a head."""
     motion: float = 0.5
     """Amount of sway, turning and nodding, 0 to 1."""
@@ -178,9 +178,8 @@ def draw_clip(seed: int, config: SceneConfig, conversation: Conversation | None 
     frames, alphas, mouth_boxes, face_boxes = _draw(config, stage, background, light, [0, *shown] if lead else shown)
     masks = _masks(alphas)
     first = 1 if lead else 0
-    prompt = write_prompt(
-        rng, [who.describe() for who in stage.people], stage.order, events, words, config.empty_prompt
-    )
+    described = [who.describe() for who in stage.people]
+    prompt = write_prompt(rng, described, stage.order, events, words, config.empty_prompt, bool(speaking.any()))
     return DrawnClip(
         frames=frames[first:],
         reference=frames[0],
@@ -271,7 +270,7 @@ def _places(rng: np.random.Generator, config: SceneConfig, order: list[int]) -> 
         size[person] = min(wish * height, fits)
         head = size[person]
         free = max(0.0, 0.5 * (room - 0.8 * head)) + spare * head
-        x = (index + 0.5) * room + rng.uniform(-1, 1) * free
+        x = (index + 0.5) * room + rng.uniform(-1, 1) * rng.uniform(0.3, 1) * free
         place[person, 0] = np.clip(x, 0.42 * head, width - 0.42 * head)
         top, bottom = 0.60 * head, height - 0.60 * head
         place[person, 1] = np.clip(rng.uniform(0.40, 0.55) * height, min(top, 0.5 * height), max(bottom, 0.5 * height))
@@ -343,13 +342,14 @@ def _pose(stage: _Stage, person: int, index: int) -> Pose:
 
 
 def _camera(stage: _Stage, config: SceneConfig, index: int) -> skia.Matrix:
-    """From the scene to the frame: zoom about the centre, then pan."""
+    """From the scene to the frame: zoom onto the people, then pan."""
     zoom = float(stage.zoom[index])
+    focus_x, focus_y = (float(middle) for middle in stage.place[0].mean(axis=0))
     matrix = skia.Matrix()
-    matrix.setTranslate(-config.width / 2, -config.height / 2)
+    matrix.setTranslate(-focus_x, -focus_y)
     matrix.postScale(zoom, zoom)
     pan_x, pan_y = (float(share) for share in stage.pan[index])
-    matrix.postTranslate(config.width * (0.5 + pan_x), config.height * (0.5 + pan_y))
+    matrix.postTranslate(focus_x + config.width * pan_x, focus_y + config.height * pan_y)
     return matrix
 
 
@@ -416,12 +416,13 @@ def _lighting(rng: np.random.Generator, config: SceneConfig) -> skia.Image | Non
     if strength == 0.0 or rng.random() < 0.15:
         return None
     height, width = config.height, config.width
-    tint = 1.0 - strength * rng.uniform(0.0, 0.12, 3)
+    tint = rng.uniform(0.0, 0.13, 3)
+    tint = 1.0 - strength * (tint - tint.min())
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-    shade = 1.0 - strength * rng.uniform(0.0, 0.22) * (x**2 + y**2) / 2
-    slope_x, slope_y = rng.normal(0, 0.07, 2) * strength
+    shade = 1.0 - strength * rng.uniform(0.0, 0.18) * (x**2 + y**2) / 2
+    slope_x, slope_y = rng.normal(0, 0.05, 2) * strength
     shade = shade * (1.0 - np.abs(slope_x) - np.abs(slope_y) + slope_x * x + slope_y * y)
     if rng.random() < 0.6:
         shade = shade * (1.0 - np.float32(strength * rng.uniform(0.0, 0.05)) * rng.random((height, width), np.float32))
-    exposure = 1.0 - strength * 0.25 * rng.random() ** 2
+    exposure = 1.0 - strength * 0.3 * rng.random() ** 4
     return picture(np.clip(255 * exposure * shade[..., None] * tint, 0, 255).astype(np.uint8))
