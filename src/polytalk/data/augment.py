@@ -98,7 +98,7 @@ def _response(bins: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _impulse(tail: int, rng: np.random.Generator) -> np.ndarray:
-    """Impulse response of a small room: the direct sound at 0, then noise that dies away by 60 dB over `tail` samples."""
+    """Impulse response of a small room: the direct sound at 0, then noise that dies away (60 dB in `tail` samples)."""
     impulse = rng.standard_normal(tail, dtype=np.float32) * np.exp(-6.9 / tail * np.arange(tail, dtype=np.float32))
     impulse[: int(0.002 * SAMPLE_RATE)] = 0
     impulse *= np.float32(rng.uniform(0.2, 0.7) / max(float(np.sqrt(np.dot(impulse, impulse))), 1e-6))
@@ -109,6 +109,7 @@ def _impulse(tail: int, rng: np.random.Generator) -> np.ndarray:
 def draw_noise(n: int, rng: np.random.Generator) -> np.ndarray:
     """Background noise with RMS 1, float32 (n,): hiss, rumble, mains hum, or a chord as of distant music."""
     kind = int(rng.integers(4))
+    noise: np.ndarray
     time = np.arange(n, dtype=np.float32) / SAMPLE_RATE
     if kind <= 1:
         noise = rng.standard_normal(n, dtype=np.float32)
@@ -118,14 +119,14 @@ def draw_noise(n: int, rng: np.random.Generator) -> np.ndarray:
             noise = (total[width:] - total[:-width]).astype(np.float32)
     elif kind == 2:
         base = float(rng.choice([50.0, 60.0]))
-        noise = sum(
-            rng.uniform(0.1, 1) / k * np.sin(2 * np.pi * base * k * time + rng.uniform(0, 6.28)) for k in (1, 2, 3, 5)
+        overtones = np.array([1, 2, 3, 5])
+        noise = (rng.uniform(0.1, 1, 4) / overtones) @ np.sin(
+            2 * np.pi * base * overtones[:, None] * time + rng.uniform(0, 6.28, (4, 1))
         )
     else:
         root = float(rng.uniform(110, 440))
         beat = 0.6 + 0.4 * np.cos(2 * np.pi * rng.uniform(0.7, 3) * time + rng.uniform(0, 6.28))
-        noise = beat * sum(
-            np.sin(2 * np.pi * root * ratio * time + rng.uniform(0, 6.28)) for ratio in (1, 1.2599, 1.4983)
-        )
+        ratios = np.array([[1], [1.2599], [1.4983]])  # a major triad
+        noise = beat * np.sin(2 * np.pi * root * ratios * time + rng.uniform(0, 6.28, (3, 1))).sum(0)
     noise = np.asarray(noise, dtype=np.float32)
     return noise / np.float32(np.sqrt(np.mean(np.square(noise))) + 1e-9)

@@ -54,7 +54,7 @@ class _Placed:
 
 
 class _Speaker:
-    """One person's voice in one conversation: never says the same twice in it."""
+    """One person's voice in one conversation; two people never say the same."""
 
     def __init__(self, bank: SpeechBank, rng: np.random.Generator, config: Augmentation, taken: set[str]) -> None:
         self.bank, self.rng = bank, rng
@@ -65,13 +65,20 @@ class _Speaker:
                 break
         taken.add(self.voice)
         self._choices = bank.voices[self.voice]
+        self._own: set[int] = set()
 
     def draw(self, short: bool, used: set[int]) -> tuple[int, float]:
         """(utterance, seconds it takes); `short` prefers short ones."""
         picks = [self._choices[int(self.rng.integers(len(self._choices)))] for _ in range(4)]
-        fresh = [pick for pick in picks if pick not in used] or [self.bank.draw_index(self.rng)]
+        fresh = [pick for pick in picks if pick not in used]
+        fresh = fresh or [pick for pick in picks if pick in self._own]  # a voice with few utterances repeats itself
+        while not fresh:  # a bank with fewer voices than people
+            fresh = [
+                pick for pick in [self.bank.draw_index(self.rng)] if pick not in used or len(used) >= len(self.bank)
+            ]
         index = min(fresh[:2], key=self.bank.duration) if short else fresh[0]
         used.add(index)
+        self._own.add(index)
         return index, self.bank.duration(index) / self.speed
 
     def place(self, start: float, short: bool, used: set[int]) -> _Placed:
@@ -97,8 +104,8 @@ def draw_conversation(
         people: number of voices, at least 1.
         num_frames: T, at 25 frames a second.
         overlap: False: people take turns; now and then somebody, or everybody, says nothing. True: in at least half
-            of the frames two or more voices speak at once (needs two people; with one it means nothing); of three or more
-            people one may keep silent.
+            of the frames two or more voices speak at once (with one person it means nothing); of three or more people
+            one may keep silent.
         context: seconds of sound returned before and after the clip.
         augmentation: how voices are changed; None for the default, `augment.CLEAN` for not at all.
 

@@ -1,10 +1,10 @@
 """Phonemes -> mouth opening, width and rounding per video frame, with coarticulation.
 
 Every phoneme has a target (viseme) and, per channel, a weight: how much it insists on it. Sounds made inside the mouth
-(k, h, s, ...) insist little and take the shape of their neighbours; lips that must touch (p, b, m) insist wholly. Between the
-middles of the sounds the mouth moves along minimum-jerk curves (Flash and Hogan 1985); rounding begins some 80 ms early
-(Lubker and Gay 1982). Targets follow the viseme tables of Cohen and Massaro (1993) in spirit, with contrasts enlarged so
-that they show at 25 frames a second.
+(k, h, ...) insist little and take the shape of their neighbours; lips that must touch (p, b, m) insist wholly. Between
+the middles of the sounds the mouth moves along minimum-jerk curves (Flash and Hogan 1985); rounding begins some 80 ms
+early (Lubker and Gay 1982). Targets and weights follow the idea of Cohen and Massaro's dominance functions (1993), with
+contrasts enlarged so that they show at 25 frames a second.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _TARGETS: dict[str, tuple[float, float, float, float, float]] = {
     "ʔ": (0.3, 0.5, 0.0, 0.1, 0.1),
 }  # fmt: skip
 VISEMES = np.array([_TARGETS[symbol] for symbol in PHONEMES], dtype=np.float64)
-"""(phonemes, 5): opening, width, rounding, weight of the opening, weight of width and rounding, in the order of PHONEMES."""
+"""(phonemes, 5), in the order of PHONEMES: opening, width, rounding, weight of the opening, weight of the other two."""
 
 _LIPS_TOUCH = np.array([symbol in ("p", "b", "m") for symbol in PHONEMES])
 _LIP_TO_TEETH = np.array([symbol in ("f", "v") for symbol in PHONEMES])
@@ -57,8 +57,8 @@ def minimum_jerk(x: np.ndarray) -> np.ndarray:
 def mouth_track(phonemes: Sequence[Phoneme], num_frames: int, fps: float = FPS) -> np.ndarray:
     """The mouth at each frame's centre, (k + 0.5) / fps.
 
-    Opening is exactly 0 in silence (but for the moves into and out of it) and on p, b, m, whose closure always covers at
-    least one frame centre; width is 0.5 at rest, 1 spread, 0 pursed.
+    Opening is exactly 0 in silence (but for the moves into and out of it) and on p, b, m, whose closure always covers
+    at least one frame centre; width is 0.5 at rest, 1 spread, 0 pursed.
 
     Args:
         phonemes: (symbol of `phonemes.PHONEMES`, start, end) in seconds, in order; may begin before 0 and end after the
@@ -123,8 +123,8 @@ def _coarticulated(numbers: np.ndarray, starts: np.ndarray, ends: np.ndarray) ->
     silent = numbers == INDEX[SILENCE]
     # a neighbour far away in time says less
     near = np.exp(-np.minimum(length, 1.0) / 0.25)[:, None] * insist * np.where(silent, 0.3, 1.0)[:, None]
-    pull = np.zeros_like(own)
-    weight = np.full_like(own, 1e-6)
+    weight = np.full_like(own, 1e-6)  # a sound without neighbours takes its own shape
+    pull = weight * own
     for step, share in ((1, 1.0), (2, 0.35)):
         if len(numbers) > step:
             pull[:-step] += share * near[step:] * own[step:]

@@ -19,7 +19,10 @@ Phoneme = tuple[str, float, float]
 
 SILENCE = "sil"
 VOWELS = ("a", "ɑ", "æ", "ʌ", "ə", "ɜ", "ɛ", "e", "i", "ɪ", "ɨ", "o", "ɔ", "u", "ʊ", "ɯ", "y", "ø", "œ")
-CONSONANTS = tuple("p b m f v θ ð t d n s z ʃ ʒ tʃ dʒ l ɹ r j w k ɡ ŋ x h ʔ".split())
+CONSONANTS = (
+    "p", "b", "m", "f", "v", "θ", "ð", "t", "d", "n", "s", "z", "ʃ", "ʒ", "tʃ", "dʒ", "l", "ɹ", "r", "j", "w", "k", "ɡ",
+    "ŋ", "x", "h", "ʔ",
+)  # fmt: skip
 PHONEMES = (SILENCE, *VOWELS, *CONSONANTS)
 """The whole set; the index of a symbol is its class number wherever phonemes are predicted (0 = silence)."""
 
@@ -85,8 +88,8 @@ def from_arpabet(symbol: str) -> str:
 def unify(symbols: Iterable[tuple[str, float, float]], shortest_pause: float = 0.06) -> tuple[Phoneme, ...]:
     """(IPA or misaki symbol, start, end) in time order -> phonemes of `PHONEMES`, gap-free, times in seconds.
 
-    "" and blanks are pauses. A pause shorter than `shortest_pause` seconds is no pause but a word boundary and goes, half
-    each, to its neighbours; stress marks lend their time to the sound after them, length marks to the one before.
+    "" and blanks are pauses. A pause shorter than `shortest_pause` seconds is no pause but a word boundary and goes,
+    half each, to its neighbours; stress marks lend their time to the sound after them, length marks to the one before.
     """
     flat: list[list] = []
     owed: float | None = None  # start of a stress mark whose time belongs to the next sound

@@ -1,8 +1,8 @@
 """A bank of synthetic speech with exact phoneme times: the voices that the drawn people speak with.
 
 `python -m polytalk.data.voices --out runs/voices --minutes 20 --seed 0` asks every installed synthesiser for that many
-minutes and stores them as one 16-bit sound file and one index per source. Building can be interrupted and repeated: what is
-there stays, each utterance depends only on (seed, source, number).
+minutes and stores them as one 16-bit sound file and one index per source. Building can be interrupted and repeated:
+what is there stays, each utterance depends only on (seed, source, number).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,7 +54,7 @@ class Speech:
 
 
 def make_speech(samples: np.ndarray, phonemes: Sequence[Phoneme], voice: str, text: str, language: str) -> Speech:
-    """A `Speech` from raw synthesis: silence around it trimmed to 0.12 s, times shifted along, RMS of speech set to 0.1."""
+    """A `Speech` from raw synthesis: silence around it trimmed to 0.12 s, times shifted along, RMS set to 0.1."""
     spoken = [phoneme for phoneme in phonemes if phoneme[0] != SILENCE]
     if not spoken:
         raise PolytalkError("phonemes", f"nothing is said in {text!r}", "Give a text with words.")
@@ -103,8 +103,7 @@ class SpeechBank:
     Args:
         folder: made by `build`.
         weights: source -> weight in `draw`; sources left out are never drawn.
-        seed_parity: None for all utterances, 0 or 1 for those whose number has that remainder modulo 16 == 0 (1) or
-            not (0): a fixed held-out sixteenth for validation.
+        held_out: True for the sixteenth of the utterances kept for validation, False for the others, None for all.
 
     Raises:
         PolytalkError: there is no bank in the folder.
@@ -131,6 +130,17 @@ class SpeechBank:
         self._by_source = {name: [i for i, e in enumerate(self._entries) if e[0] == name] for name in self._sound}
         share = np.array([weights[name] for name in self._by_source])
         self._share = share / share.sum()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker process maps the files anew: pickling a map would copy all the sound.
+        sound = {name: None if isinstance(part, np.memmap) else part for name, part in self._sound.items()}
+        return self.__dict__ | {"_sound": sound}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for name, part in self._sound.items():
+            if part is None:
+                self._sound[name] = np.memmap(self.folder / f"{name}.pcm", dtype="<i2", mode="r")
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -236,6 +246,10 @@ def add_to_bank(
     return at / SAMPLE_RATE / 60
 
 
+def _show(bar: Any, task: Any, minutes: float) -> None:
+    bar.update(task, completed=minutes)
+
+
 def build(folder: str | Path, minutes: float, seed: int = 0, sources: Iterable[str] | None = None) -> dict[str, float]:
     """Builds or completes a bank; source -> minutes. Sources that are not installed are named and left out."""
     from rich.console import Console
@@ -252,9 +266,7 @@ def build(folder: str | Path, minutes: float, seed: int = 0, sources: Iterable[s
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.1f} min"))
         with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
             task = bar.add_task(name, total=minutes)
-            done[name] = add_to_bank(
-                folder, kinds[name](), minutes, seed, progress=lambda now: bar.update(task, completed=now)
-            )
+            done[name] = add_to_bank(folder, kinds[name](), minutes, seed, progress=partial(_show, bar, task))
     return done
 
 

@@ -12,8 +12,9 @@ import shutil
 import subprocess
 import tempfile
 import wave
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soxr
@@ -73,8 +74,8 @@ class FliteSource:
 
 def _with_closures(phonemes: tuple[Phoneme, ...], closure: float = 0.045) -> tuple[Phoneme, ...]:
     """espeak-ng announces a voiceless stop at its burst; its 45 ms of closure are taken back from the sound before."""
-    result = [list(phoneme) for phoneme in phonemes]
-    for before, stop in zip(result[:-1], result[1:], strict=True):
+    result: list[list[Any]] = [list(phoneme) for phoneme in phonemes]
+    for before, stop in pairwise(result):
         if stop[0] in ("p", "t", "k", "tʃ"):
             stop[1] = before[2] = max(stop[1] - closure, (before[1] + before[2]) / 2)
     return tuple((symbol, start, end) for symbol, start, end in result)

@@ -1,7 +1,7 @@
 """A tiny formant synthesiser in numpy: always available, phoneme times exact by construction, any number of speakers.
 
-Voiced sound is a sum of harmonics whose amplitudes follow three moving resonances (source-filter model, Fant 1960; formant
-values after Peterson and Barney 1952); hiss and bursts are noise shaped in the same way.
+Voiced sound is a sum of harmonics whose amplitudes follow three moving resonances (source-filter model, Fant 1960;
+formant values after Peterson and Barney 1952); hiss and bursts are noise shaped in the same way.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ _SOUNDS: dict[str, tuple[float, float, float, float, float, float]] = {
     "ŋ": (250, 2100, 2700, 0.3, 0, 0), "b": (200, 800, 2200, 0.06, 0, 0), "d": (200, 1700, 2600, 0.06, 0, 0),
     "ɡ": (200, 2000, 2500, 0.06, 0, 0), "p": (300, 800, 2200, 0, 0, 0), "t": (300, 1700, 2600, 0, 0, 0),
     "k": (300, 2000, 2500, 0, 0, 0), "f": (300, 1100, 2300, 0, 0.12, 6000), "v": (250, 1100, 2300, 0.3, 0.06, 5500),
-    "s": (300, 1700, 2600, 0, 0.3, 6500), "z": (250, 1700, 2600, 0.25, 0.2, 6500), "ʃ": (300, 1900, 2600, 0, 0.35, 3200),
+    "s": (300, 1700, 2600, 0, 0.3, 6500), "z": (250, 1700, 2600, 0.25, 0.2, 6500),
+    "ʃ": (300, 1900, 2600, 0, 0.35, 3200),
     "h": (500, 1500, 2500, 0, 0.12, 1500), "l": (360, 1100, 2600, 0.6, 0, 0), "ɹ": (350, 1200, 1600, 0.6, 0, 0),
     "w": (290, 650, 2200, 0.6, 0, 0), "j": (270, 2200, 3000, 0.6, 0, 0),
 }  # fmt: skip
 _BURST = {"p": 1200, "b": 1000, "t": 4500, "d": 4000, "k": 2200, "ɡ": 2000}  # Hz
 _VOWELS = ("a", "ɑ", "æ", "ʌ", "ə", "ɛ", "e", "i", "ɪ", "o", "ɔ", "u", "ʊ")
-_ONSETS = tuple("p b m f v t d n s z ʃ k ɡ h l ɹ w j".split())
+_ONSETS = ("p", "b", "m", "f", "v", "t", "d", "n", "s", "z", "ʃ", "k", "ɡ", "h", "l", "ɹ", "w", "j")
 
 
 def synthesise(phonemes: tuple[Phoneme, ...], pitch: np.ndarray, tract: float, rng: np.random.Generator) -> np.ndarray:

@@ -38,8 +38,8 @@ ENGLISH_VOICES = (
 def expose(model: bytes, tensor: str) -> bytes:
     """An ONNX model with one more output.
 
-    Two serialised protobuf messages, one after the other, read as their merger; so appending a model that has nothing but
-    `graph { output { name: tensor } }` adds the output, without the onnx package.
+    Two serialised protobuf messages, one after the other, read as their merger; so appending a model that has nothing
+    but `graph { output { name: tensor } }` adds the output, without the onnx package.
     """
     name = tensor.encode()
     value = b"\x0a" + bytes([len(name)]) + name  # ValueInfoProto.name
@@ -75,21 +75,21 @@ def snap_pauses(
 ) -> tuple[Phoneme, ...]:
     """Phonemes whose pauses lie where the sound is silent.
 
-    The models' lengths are exact inside a phrase, but they give a pause after it partly to the last sound. Every stretch of
-    at least `shortest` seconds more than `floor_db` below the loud parts becomes a pause, unless a stop explains it.
+    The models' lengths are exact inside a phrase, but they give a pause after it partly to the last sound. A stretch of
+    at least `shortest` seconds that is `floor_db` below the loud parts becomes a pause unless a stop explains it.
 
     Args:
         samples: float32 (n,).
         rate: Hz.
         phonemes: gap-free, in seconds.
     """
-    sounds = [list(phoneme) for phoneme in phonemes if phoneme[0] != SILENCE]
+    sounds: list[list[Any]] = [list(phoneme) for phoneme in phonemes if phoneme[0] != SILENCE]
     if not sounds:
         return phonemes
     length = len(samples) / rate
     for begin, end in _silences(samples, rate, shortest, floor_db):
         middle = (begin + end) / 2
-        split = sum(1 for _, a, b in sounds if (a + b) / 2 < middle)  # how many sounds come before this silence
+        split = sum((a + b) / 2 < middle for _, a, b in sounds)  # how many sounds come before this silence
         inner = 0 < split < len(sounds)
         if (
             inner
@@ -110,7 +110,7 @@ def snap_pauses(
 
 
 def _silences(samples: np.ndarray, rate: int, shortest: float, floor_db: float) -> list[tuple[float, float]]:
-    """(begin, end) in seconds of the stretches without sound, measured in hops of 5 ms; the ends of the file included."""
+    """(begin, end) in seconds of the stretches without sound, measured in hops of 5 ms; the ends included."""
     hop = rate // 200
     count = len(samples) // hop
     power = np.square(samples[: count * hop]).reshape(count, hop).mean(1)
@@ -121,7 +121,7 @@ def _silences(samples: np.ndarray, rate: int, shortest: float, floor_db: float) 
     return [(a, b) for a, b in spans if b - a >= shortest]
 
 
-def _with_pauses(sounds: list[list], length: float) -> tuple[Phoneme, ...]:
+def _with_pauses(sounds: list[list[Any]], length: float) -> tuple[Phoneme, ...]:
     """Gap-free phonemes: gaps of 60 ms and more are silence, shorter ones go to the sound before."""
     result: list[Phoneme] = []
     now = 0.0
