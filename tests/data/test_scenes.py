@@ -131,6 +131,7 @@ def test_events_happen_only_when_asked_for_and_all_kinds_come_up() -> None:
     assert all(clip.events == () for clip in calm)
     lively = replace(
         SMALL,
+        num_frames=25,
         height=16,
         width=32,
         max_events=4,

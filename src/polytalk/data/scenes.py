@@ -26,6 +26,8 @@ SAMPLE_RATE = 16_000
 SHARES = ("reference_lead_probability", "crowding", "motion", "camera_motion", "event_probability",
           "crossing_probability", "silent_probability", "same_style", "lighting", "empty_prompt")  # fmt: skip
 """Fields of `SceneConfig` that lie in 0..1."""
+SHORTEST_WALK = 25
+"""Nobody crosses in a clip of fewer frames: it would be a dash."""
 SMILE_WHILE_SPEAKING = 0.35
 """Speakers keep so much of a smile, so that the mouth's shape stays that of the sound."""
 
@@ -59,7 +61,7 @@ class SceneConfig:
     max_events: int = 2
     """Most events in a clip."""
     crossing_probability: float = 0.0
-    """Share of the clips with events in which one person walks to the other side."""
+    """Share of the clips with events, of 25 frames or more, in which one person walks to the other side."""
     silent_probability: float = 0.0
     """Without a conversation: share of clips in which nobody speaks."""
     mouth_gain: float = 1.0
@@ -286,7 +288,7 @@ def _happen(
         return ()
     events: list[Event] = []
     busy: set[int] = set()
-    if count > 1 and rng.random() < config.crossing_probability:
+    if count > 1 and frames >= SHORTEST_WALK and rng.random() < config.crossing_probability:
         walker = _walk(rng, stage, lead, frames)
         busy.add(walker)
         events.append((WALK, walker, 0, frames))
