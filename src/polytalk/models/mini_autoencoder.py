@@ -1,8 +1,8 @@
 """The embedded model's causal video autoencoder: 4x in time, 8x in space, 16 channels.
 
 All convolutions are two-dimensional over groups of four frames; time is crossed by causal 1x1 convolutions on the
-previous group's features. The first frame is repeated to fill its group, so that T = 4n+1 frames give n+1 latent frames.
-A linear path beside each half starts as the principal components of 8x8x4 blocks; the convolutions learn the rest.
+previous group's features. The first frame is repeated to fill its group, so that 4n+1 frames give n+1 latent frames. A
+linear path beside each half starts as the principal components of 8x8x4 blocks; the convolutions learn the rest.
 """
 
 from __future__ import annotations

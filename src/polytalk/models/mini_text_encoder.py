@@ -31,7 +31,7 @@ class MiniTextEncoder(ModelMixin, ConfigMixin):
     def __init__(
         self,
         text_len: int = 48,
-        buckets: int = 4096,
+        buckets: int = 2048,
         grams: int = 12,
         channels: int = 128,
         layers: int = 2,

@@ -15,24 +15,9 @@ from polytalk.pipelines.config import PipelineConfig
 from polytalk.pipelines.multitalk import MultiTalkPipeline
 from polytalk.training.autoencoder import build_autoencoder
 from polytalk.training.loop import load_weights
+from polytalk.training.mini import MINI
 from polytalk.training.network import MiniNetwork
 from polytalk.training.speech import SpeechConfig, SpeechToMouth
-
-MINI = PipelineConfig(
-    num_inference_steps=6,
-    shift=3.0,
-    guidance_scale=1.0,
-    audio_guidance_scale=1.5,
-    negative_prompt="",
-    clip_frames=33,
-    motion_frames=5,
-    size_class="mini",
-    colour_strength=0.0,
-    fill_condition="reference",
-    keep_picture=True,
-    carry_masks=True,
-)
-"""How mini is run when nothing else is asked for."""
 
 
 def assemble(autoencoder: Path, speech: Path, network: Path, config: PipelineConfig = MINI) -> MultiTalkPipeline:
@@ -42,9 +27,7 @@ def assemble(autoencoder: Path, speech: Path, network: Path, config: PipelineCon
         load_weights(part, path)
         part.eval().requires_grad_(False)
     video, sound, learned = parts
-    components = MiniComponents(
-        learned.transformer, video, sound.encoder, learned.text_encoder, learned.image_encoder
-    )
+    components = MiniComponents(learned.transformer, video, sound.encoder, learned.text_encoder, learned.image_encoder)
     return MultiTalkPipeline(components, config)
 
 
@@ -57,8 +40,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("src/polytalk/assets/mini"))
     arguments = parser.parse_args()
     pipeline = assemble(arguments.autoencoder, arguments.speech, arguments.network)
-    for part in pipeline.components.parts().values():  # type: ignore[attr-defined]
-        part.to(torch.bfloat16)
+    assert isinstance(pipeline.components, MiniComponents)
+    pipeline.components.to(torch.device("cpu"), torch.bfloat16)
     pipeline.save_pretrained(arguments.out)
     size = sum(file.stat().st_size for file in arguments.out.rglob("*.safetensors"))
     print(f"{arguments.out}: {size / 1e6:.1f} MB")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -69,6 +70,7 @@ _banks: dict[str, Any] = {}
 
 def draw_example(job: Job) -> dict[str, np.ndarray | str]:
     """Draw one scene with its conversation; runs in a worker process."""
+    import polytalk.data.sources  # noqa: F401  (registers further characters)
     from polytalk.data.conversation import draw_conversation
     from polytalk.data.scenes import SceneConfig, draw_clip
     from polytalk.data.voices import SpeechBank
@@ -104,10 +106,19 @@ def standardised(tracks: np.ndarray) -> np.ndarray:
 
 
 def draw_examples(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
-    """Examples of all jobs, in order, drawn by several processes."""
-    with ProcessPoolExecutor(min(workers, os.cpu_count() or 1)) as executor:
+    """Examples of all jobs, in order, drawn by several processes of one thread each."""
+    context = multiprocessing.get_context("spawn")
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    with ProcessPoolExecutor(min(workers, os.cpu_count() or 1), mp_context=context) as executor:
+        executor.submit(os.getpid).result()
         for start in range(0, len(jobs), 256):
             yield from executor.map(draw_example, jobs[start : start + 256], chunksize=4)
+    for name, value in before.items():
+        os.environ.pop(name)
+        if value is not None:
+            os.environ[name] = value
 
 
 def token_classes(masks: np.ndarray, frames: int) -> np.ndarray:

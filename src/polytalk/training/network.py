@@ -8,20 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from polytalk.evaluation.binding import evaluate_binding, pipeline_generator
+from polytalk.evaluation.held_out import held_out_clips
 from polytalk.models.mini_autoencoder import MiniAutoencoder
 from polytalk.models.mini_image_encoder import MiniImageEncoder
 from polytalk.models.mini_speech_encoder import MiniSpeechEncoder
 from polytalk.models.mini_text_encoder import MiniTextEncoder
 from polytalk.models.transformer import MultiTalkTransformer3DModel
+from polytalk.pipelines import MultiTalkPipeline
+from polytalk.pipelines.components import MiniComponents
 from polytalk.training.autoencoder import build_autoencoder
 from polytalk.training.latents import FACE, MARGIN, MOUTH, LatentPool, LatentPoolConfig
 from polytalk.training.loop import Loop, LoopConfig, load_weights, save_weights
+from polytalk.training.mini import MINI
 from polytalk.training.speech import SpeechConfig, SpeechToMouth
 
 
@@ -73,6 +76,8 @@ class NetworkConfig:
     """Share of clips whose later condition frames are zero instead of the reference picture."""
     shift: float = 2.0
     """Shift of the noise levels drawn in training towards noise."""
+    validation_scenes: int = 8
+    """Held-out scenes of one and of two people rendered at every validation (`loop.validate_every`)."""
     compile: bool = False
     """Compile the blocks (needs a C++ compiler on CPU)."""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -259,13 +264,25 @@ def train(config: NetworkConfig) -> Path:
         share = start + (end - start) * min(1.0, step / max(1.0, config.anneal * config.loop.steps))
         return clip_loss(worker, pools[choice].batch(indices.numpy()), share, generator)
 
-    loop.run(loss, None, "network")
+    def validate(ema: nn.Module, step: int) -> dict[str, float]:
+        assert isinstance(ema, MiniNetwork)
+        return binding_figures(MiniComponents(
+            ema.transformer, autoencoder.float(), encoder, ema.text_encoder, ema.image_encoder
+        ), config.validation_scenes)  # fmt: skip
+
+    loop.run(loss, validate, "network")
     save_weights(loop.module, Path(config.out) / "raw.safetensors")
     weights = Path(config.out) / "model.safetensors"
     save_weights(loop.ema, weights)
     return weights
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a `MiniNetwork` file."""
-    return load_file(path)
+def binding_figures(components: MiniComponents, scenes: int) -> dict[str, float]:
+    """The measures of `polytalk evaluate binding` on a few held-out scenes of one and of two people."""
+    generate = pipeline_generator(MultiTalkPipeline(components, MINI))
+    figures = {}
+    for people in (1, 2):
+        report = evaluate_binding(generate, held_out_clips(scenes, people=people), swap=False)
+        for name in ("own", "other", "diagonal"):
+            figures[f"{name}_{people}"] = getattr(report, name)
+    return {name: value for name, value in figures.items() if value == value}

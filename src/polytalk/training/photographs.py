@@ -26,7 +26,9 @@ class Photographs:
         for folder in folders:
             if not Path(folder).is_dir():
                 raise PolytalkError("photographs", f"{folder} is no folder", "name folders of pictures")
-            files += sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
+            files += sorted(
+                p for p in Path(folder).rglob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"}
+            )
         self.pictures = [Image.open(file).convert("RGB") for file in files]
 
     def clip(self, rng: np.random.Generator, frames: int, size: int) -> np.ndarray:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polytalk.conditioning.speech import SpeechFeatures
@@ -72,7 +71,9 @@ class SpeechToMouth(nn.Module):
 
 def mouth_loss(predicted: Tensor, true: Tensor) -> Tensor:
     """Squared error of opening, width and rounding; the opening counts three times, shapes only while open."""
-    weight = torch.cat([torch.full_like(true[..., :1], 3.0), (true[..., :1] > 0.02).float().expand_as(true[..., 1:])], -1)
+    weight = torch.cat(
+        [torch.full_like(true[..., :1], 3.0), (true[..., :1] > 0.02).float().expand_as(true[..., 1:])], -1
+    )
     return ((predicted.float() - true).square() * weight).mean()
 
 

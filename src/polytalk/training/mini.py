@@ -1,0 +1,18 @@
+"""How mini is run when nothing else is asked for."""
+
+from polytalk.pipelines.config import PipelineConfig
+
+MINI = PipelineConfig(
+    num_inference_steps=6,
+    shift=3.0,
+    guidance_scale=1.0,
+    audio_guidance_scale=1.5,
+    negative_prompt="",
+    clip_frames=33,
+    motion_frames=5,
+    size_class="mini",
+    colour_strength=0.0,
+    fill_condition="reference",
+    keep_picture=True,
+    carry_masks=True,
+)
