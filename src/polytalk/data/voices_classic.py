@@ -109,7 +109,7 @@ class EspeakSource:
 
     name = "espeak"
     licence = "GPL-3.0-or-later (the program; the sound it makes is not covered)"
-    english = ("en-us", "en-us", "en-gb", "en-gb-scotland", "en-029", "en-gb-x-rp")
+    english = ("en-us", "en-us", "en", "en-gb-scotland", "en-029", "en-gb-x-rp")
     foreign = ("de", "fr", "es", "it", "pt", "nl", "pl", "ja", "tr", "fi", "sv", "id")
     variants = (
         "", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5", "klatt", "klatt2", "klatt3",
