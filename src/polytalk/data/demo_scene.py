@@ -15,7 +15,7 @@ import polytalk
 from polytalk.data.conversation import Conversation
 from polytalk.data.scenes import SceneConfig, draw_clip
 
-SEED = 105
+SEED = 138
 SCENE = SceneConfig(
     height=576,
     width=1024,
