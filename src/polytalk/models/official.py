@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
+from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 from polytalk.errors import PolytalkError
 
@@ -46,6 +48,52 @@ _TRANSFORMER_NAMES = [
     (r"^(blocks\.\d+)\.norm3\.", r"\1.norm2."),
     (r"\.ffn\.0\.", ".ffn.net.0.proj."),
     (r"\.ffn\.2\.", ".ffn.net.2."),
+]
+
+
+_VAE_NAMES = [
+    (r"^conv1\.", "quant_conv."),
+    (r"^conv2\.", "post_quant_conv."),
+    (r"^(encoder|decoder)\.conv1\.", r"\1.conv_in."),
+    (r"\.head\.0\.", ".norm_out."),
+    (r"\.head\.2\.", ".conv_out."),
+    (r"\.middle\.0\.", ".mid_block.resnets.0."),
+    (r"\.middle\.1\.", ".mid_block.attentions.0."),
+    (r"\.middle\.2\.", ".mid_block.resnets.1."),
+    (r"\.downsamples\.", ".down_blocks."),
+    (r"\.residual\.0\.", ".norm1."),
+    (r"\.residual\.2\.", ".conv1."),
+    (r"\.residual\.3\.", ".norm2."),
+    (r"\.residual\.6\.", ".conv2."),
+    (r"\.shortcut\.", ".conv_shortcut."),
+]
+
+_TEXT_NAMES = [
+    (r"^token_embedding\.", "shared."),
+    (r"^norm\.", "encoder.final_layer_norm."),
+    (r"^blocks\.", "encoder.block."),
+    (r"\.attn\.", ".layer.0.SelfAttention."),
+    (r"\.pos_embedding\.embedding\.", ".layer.0.SelfAttention.relative_attention_bias."),
+    (r"\.norm1\.", ".layer.0.layer_norm."),
+    (r"\.ffn\.gate\.0\.", ".layer.1.DenseReluDense.wi_0."),
+    (r"\.ffn\.fc1\.", ".layer.1.DenseReluDense.wi_1."),
+    (r"\.ffn\.fc2\.", ".layer.1.DenseReluDense.wo."),
+    (r"\.norm2\.", ".layer.1.layer_norm."),
+]
+
+_IMAGE_NAMES = [
+    (r"^visual\.", ""),
+    (r"^cls_embedding$", "embeddings.class_embedding"),
+    (r"^pos_embedding$", "embeddings.position_embedding.weight"),
+    (r"^patch_embedding\.", "embeddings.patch_embedding."),
+    (r"^pre_norm\.", "pre_layrnorm."),
+    (r"^post_norm\.", "post_layernorm."),
+    (r"^transformer\.", "encoder.layers."),
+    (r"\.attn\.proj\.", ".self_attn.out_proj."),
+    (r"\.attn\.to_qkv\.", ".self_attn.to_qkv."),
+    (r"\.mlp\.0\.", ".mlp.fc1."),
+    (r"\.mlp\.2\.", ".mlp.fc2."),
+    (r"\.norm([12])\.", r".layer_norm\1."),
 ]
 
 
@@ -114,3 +162,85 @@ def load_transformer(cls: type[Model], state_dict: dict[str, Tensor], config: di
     """The model of class `cls` from a released state dict."""
     arguments = transformer_config(config)
     return fill(lambda: cls(**arguments), transformer_state_dict(state_dict), "transformer checkpoint").eval()
+
+
+def vae_from_official(state_dict: dict[str, Tensor], config: dict[str, Any]) -> AutoencoderKLWan:
+    """Wan2.1_VAE.pth -> diffusers' autoencoder, whose config holds the latents' mean and deviation.
+
+    `config` has the release's keys dim, z_dim, dim_mult and num_res_blocks; absent ones keep the released size.
+    """
+    names = {"dim": "base_dim", "z_dim": "z_dim", "dim_mult": "dim_mult", "num_res_blocks": "num_res_blocks"}
+    arguments = {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
+    # the decoder's flat list becomes blocks of num_res_blocks + 1 residual layers and, save in the last, an upsampler
+    residuals = config.get("num_res_blocks", 2) + 1
+    renamed = {}
+    for name, tensor in state_dict.items():
+        ours = rename(name, _VAE_NAMES)
+        found = re.match(r"decoder\.upsamples\.(\d+)\.(.*)", ours)
+        if found:
+            block, layer = divmod(int(found[1]), residuals + 1)
+            part = f"resnets.{layer}" if layer < residuals else "upsamplers.0"
+            ours = f"decoder.up_blocks.{block}.{part}.{found[2]}"
+        renamed[ours] = tensor
+    return fill(lambda: AutoencoderKLWan(**arguments), renamed, "autoencoder checkpoint").eval()
+
+
+def text_encoder_from_official(state_dict: dict[str, Tensor], config: dict[str, Any]) -> UMT5EncoderModel:
+    """models_t5_umt5-xxl-enc-bf16.pth -> transformers' UMT5 encoder.
+
+    `config` has the release's keys vocab, dim, dim_attn, dim_ffn, num_heads, num_layers and num_buckets; absent ones
+    keep the released size.
+    """
+    heads = config.get("num_heads", 64)
+    umt5 = UMT5Config(
+        vocab_size=config.get("vocab", 256384),
+        d_model=config.get("dim", 4096),
+        d_kv=config.get("dim_attn", 4096) // heads,
+        d_ff=config.get("dim_ffn", 10240),
+        num_heads=heads,
+        num_layers=config.get("num_layers", 24),
+        relative_attention_num_buckets=config.get("num_buckets", 32),
+        feed_forward_proj="gated-gelu",
+    )
+    renamed = {rename(name, _TEXT_NAMES): tensor for name, tensor in state_dict.items()}
+    if "shared.weight" in renamed:
+        renamed["encoder.embed_tokens.weight"] = renamed["shared.weight"]
+    model = fill(lambda: UMT5EncoderModel(umt5), renamed, "text encoder checkpoint")
+    model.tie_weights()
+    return model.eval()
+
+
+def image_encoder_from_official(state_dict: dict[str, Tensor], config: dict[str, Any]) -> CLIPVisionModel:
+    """The picture half of models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth -> transformers' CLIP vision model.
+
+    The network gets `hidden_states[-2]`. The text half and the projection into the space shared with it are not needed.
+    `config` has the release's keys image_size, patch_size, dim, mlp_ratio, num_heads and num_layers; absent ones keep
+    the released size.
+    """
+    dim = config.get("dim", 1280)
+    clip = CLIPVisionConfig(
+        hidden_size=dim,
+        intermediate_size=int(dim * config.get("mlp_ratio", 4)),
+        num_hidden_layers=config.get("num_layers", 32),
+        num_attention_heads=config.get("num_heads", 16),
+        image_size=config.get("image_size", 224),
+        patch_size=config.get("patch_size", 14),
+        hidden_act=config.get("activation", "gelu"),
+    )
+    renamed = {}
+    for name, tensor in state_dict.items():
+        if not name.startswith("visual.") or name == "visual.head":
+            continue
+        ours = rename(name, _IMAGE_NAMES)
+        if ".to_qkv." in ours:
+            for part, third in zip(("q_proj", "k_proj", "v_proj"), tensor.chunk(3), strict=True):
+                renamed[ours.replace("to_qkv", part)] = third.clone()
+        else:
+            renamed[ours] = tensor
+    for name, leading in (("embeddings.class_embedding", 2), ("embeddings.position_embedding.weight", 1)):
+        if name in renamed:
+            renamed[name] = renamed[name].reshape(renamed[name].shape[leading:])
+    model = fill(lambda: CLIPVisionModel(clip), renamed, "image encoder checkpoint")
+    positions = model.embeddings.num_positions  # the one buffer that checkpoints do not hold
+    model.embeddings.position_ids = torch.arange(positions)[None]
+    return model.eval()
