@@ -38,11 +38,13 @@ from polytalk.evaluation.mouth_reader import MouthReader, Track
 from polytalk.pipelines import MultiTalkPipeline
 from polytalk.scene import Box, Scene, Speaker
 
+GIVEN_FRAMES = 1
+"""The first frame is the picture, not something that was generated: it does not count."""
 Regions = Literal["boxes", "masks"]
 Request = tuple[DrawnClip, np.ndarray]
 """A scene and the voices to render it with: audio float32 (P, samples) at 16 kHz, row p for person p."""
 Generate = Callable[[Sequence[Request]], Sequence[np.ndarray]]
-"""Renders a batch of requests: frames uint8 (T, H, W, 3) each, the first of them like the scene's first frame."""
+"""Renders a batch of requests: frames uint8 (T, H, W, 3) each, the first of them like the scene's picture."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def evaluate_binding(
     """Renders scenes and measures whose mouth follows whose voice.
 
     Args:
-        generate: renders requests; of a scene it may use the first frame, where people are in it, and the prompt.
+        generate: renders requests; of a scene it may use the picture, who is where in it, and the prompt.
         clips: drawn scenes with the same number of people, of seeds never trained on (`held_out_clips`).
         seed: noted in the report.
         reader: the shipped one by default.
@@ -235,8 +237,8 @@ class _Scores:
     def add(self, clip: DrawnClip, track: Track, order: np.ndarray | None = None) -> None:
         order = np.arange(clip.mouth.shape[1]) if order is None else order
         length = min(len(track.opening), len(clip.mouth))
-        read, true = track.opening[:length], clip.mouth[:length, order, 0]
-        speaking = clip.speaking[:length, order]
+        seen = slice(GIVEN_FRAMES, length)
+        read, true, speaking = track.opening[seen], clip.mouth[seen][:, order, 0], clip.speaking[seen][:, order]
         self.sync.update(read, true, speaking)
         (self.overlap if overlaps(clip) else self.turns).update(read, true, speaking)
         self.silence.update(read, speaking)
@@ -306,7 +308,8 @@ def _shuffled(clips: Sequence[DrawnClip], tracks: Sequence[Track]) -> float:
         length = min(len(track.opening), len(foreign.mouth))
         for person in range(foreign.mouth.shape[1]):
             one = slice(person, person + 1)
-            sync.update(track.opening[:length, one], foreign.mouth[:length, one, 0], foreign.speaking[:length, one])
+            seen = slice(GIVEN_FRAMES, length)
+            sync.update(track.opening[seen, one], foreign.mouth[seen, one, 0], foreign.speaking[seen, one])
     return sync.compute()["own"]
 
 

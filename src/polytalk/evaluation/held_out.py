@@ -18,6 +18,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+import polytalk.data.sources  # noqa: F401  (registers further characters)
 from polytalk.data.conversation import draw_conversation
 from polytalk.data.scenes import DrawnClip, SceneConfig, draw_clip
 from polytalk.data.voices import SAMPLE_RATE, SpeechBank
@@ -47,13 +48,16 @@ def held_out_clips(
 ) -> list[DrawnClip]:
     """Scenes with voices, of the seeds HELD_OUT_SEED + 100,000 seed + 0, 1, 2, ...
 
+    The picture that goes with a clip was taken one frame before it, when all mouths were shut: a first frame with an
+    open mouth would give away who is about to speak, and would be wrong once the voices are exchanged.
+
     Args:
         scenes: how many, 1 to 100,000.
         people: in each, 1 to 4.
         seed: which set.
         overlap_share: share of scenes in which people also speak at the same time, spread evenly.
         num_frames: of each, 4n+1.
-        config: kind of scenes; the default kind if None. The reference picture is always the first frame.
+        config: kind of scenes; the default kind if None.
         voices: the packaged ones by default.
 
     Raises:
@@ -67,7 +71,7 @@ def held_out_clips(
     if not 0 <= seed < 10_000:
         raise PolytalkError("seed", f"it is {seed}", "Give 0 to 9,999.")
     config = replace(config or SceneConfig(), num_frames=num_frames, people=(people, people))
-    config = replace(config, reference_lead_probability=0.0)
+    config = replace(config, reference_lead=1, reference_lead_probability=1.0)
     bank = voices or evaluation_voices()
     clips = []
     for number in range(scenes):

@@ -15,13 +15,15 @@ MIN_FRAMES = 8
 """A voice that speaks for fewer frames than this says nothing about whose mouth follows it."""
 MIN_DEVIATION = 0.05
 """A true opening that varies less than this (standard deviation, 0..1) leaves the correlation undefined."""
+STILL = 0.02
+"""A read opening that varies less than this is a mouth that does not move: its correlation with anything is 0."""
 
 
 def pearson(read: np.ndarray, true: np.ndarray) -> float:
     """Correlation of two tracks (n,). NaN if the truth is short or hardly varies; 0 if only the read one is still."""
     if len(true) < MIN_FRAMES or float(np.std(true)) < MIN_DEVIATION:
         return float("nan")
-    if float(np.std(read)) < 1e-6:
+    if float(np.std(read)) < STILL:
         return 0.0
     return float(np.corrcoef(read, true)[0, 1])
 

@@ -27,6 +27,8 @@ CROP_SCALE = 2.0
 """Side of the square over the longer side of the mouth box."""
 MAX_STEP = 0.15
 """A mouth moves at most this part of the square from one frame to the next."""
+SETTLING = 3
+"""Looks at the first frame before it is read."""
 PATCH = (7, 9)
 """Cells of the 16 x 16 feature map (rows, columns) around the mouth from which its shape is read."""
 WEIGHTS = "mouth_reader.safetensors"
@@ -159,9 +161,9 @@ class MouthReader(nn.Module):
         size = np.maximum(start[:, 2] - start[:, 0], start[:, 3] - start[:, 1]).clip(min=2.0)
         first_size, length = size.copy(), max(len(c) for c in clips)
         out = np.zeros((length, len(owner), 7))
-        for t in range(length):
-            alive = np.array([t < len(clips[c]) for c in owner])
-            index = np.flatnonzero(alive)
+        # The first frame is looked at again until the squares sit right, so that they do not settle while being read.
+        for t in [0] * SETTLING + list(range(length)):
+            index = np.array([i for i, c in enumerate(owner) if t < len(clips[c])])
             squares = [cut_square(clips[owner[i]][t], centre[i], size[i] * CROP_SCALE) for i in index]
             reading = self(torch.stack(squares))
             seen = reading.presence.sigmoid().numpy()

@@ -2,7 +2,7 @@
 
 Squares are cut around the mouths of drawn people and of nobody, then moved, scaled, tilted, mirrored, blurred,
 recoloured and noised, so that the reader also reads the soft frames that a small video network makes. The true opening
-stays. One core needs about ten minutes. Seeds stay below `HELD_OUT_SEED`.
+stays. One core needs about ten minutes; the avatars need the extra `sources`. Seeds stay below `HELD_OUT_SEED`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ MARGIN = 1.6
 STORED = 96
 """Pixels of a side of a stored square."""
 SCENES = SceneConfig(
-    num_frames=17,
+    num_frames=9,
     head_size=(0.35, 0.95),
     motion=0.8,
     camera_motion=0.5,
     event_probability=0.5,
     crossing_probability=0.1,
     silent_probability=0.1,
+    sources=(*SceneConfig().sources, ("3-D person", 3.0), ("portrait", 1.0), ("avatar", 1.5)),
 )
-"""More sizes, turns and events than the video network sees."""
+"""Every kind of person, and more sizes, turns and events than the video network sees."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ReaderTraining:
 
     clips: int = 1200
     """Drawn clips to cut from."""
-    per_person: int = 8
+    per_person: int = 5
     """Squares cut from each person of a clip."""
     steps: int = 4000
     """Optimiser steps."""
@@ -190,8 +191,10 @@ def loss(reader: MouthReader, batch: Batch) -> torch.Tensor:
     return ((shape + 0.5 * place + 0.25 * size) * seen).sum() / seen.sum().clamp(min=1) + 0.05 * presence
 
 
-def train(config: ReaderTraining, people: tuple[int, ...] = (1, 2, 2, 3)) -> MouthReader:
-    """Draws the clips, cuts the squares, trains; prints its progress."""
+def train(
+    config: ReaderTraining, people: tuple[int, ...] = (1, 2, 2, 3), reader: MouthReader | None = None
+) -> MouthReader:
+    """Draws the clips, cuts the squares, trains a new reader or the given one further; prints its progress."""
     first = 500_000_000 + config.seed
     assert first + config.clips < HELD_OUT_SEED
     began, rng = time.monotonic(), np.random.default_rng(config.seed)
@@ -204,7 +207,7 @@ def train(config: ReaderTraining, people: tuple[int, ...] = (1, 2, 2, 3)) -> Mou
     print(f"{len(squares.pixels)} squares from {config.clips} clips after {time.monotonic() - began:.0f} s", flush=True)
     torch.manual_seed(config.seed)
     generator = torch.Generator().manual_seed(config.seed)
-    reader = MouthReader()
+    reader = (reader or MouthReader()).train().requires_grad_(True)
     optimizer = torch.optim.AdamW(reader.parameters(), config.learning_rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=0.05)
     mean = 0.0
@@ -228,8 +231,13 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="safetensors file to write")
     for name, default in (("clips", 1200), ("steps", 4000), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--learning-rate", type=float, default=ReaderTraining.learning_rate)
+    parser.add_argument("--start", type=Path, help="weights to begin with; new ones by default")
     options = parser.parse_args()
-    reader = train(ReaderTraining(clips=options.clips, steps=options.steps, seed=options.seed))
+    config = ReaderTraining(
+        clips=options.clips, steps=options.steps, seed=options.seed, learning_rate=options.learning_rate
+    )
+    reader = train(config, reader=MouthReader.from_pretrained(options.start) if options.start else None)
     reader.save_pretrained(options.output)
     print(f"wrote {options.output}")
 
