@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -76,7 +77,7 @@ def build_scene(
         PolytalkError: options missing, contradicting each other or wrong.
     """
     wishes = {"prompt": prompt, "negative_prompt": negative_prompt, "arrangement": arrangement}
-    given = {name: value for name, value in wishes.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in wishes.items() if value is not None}
     if scene_file is not None:
         extra = [name for name, value in (("--image", image), ("--speaker", speakers), ("--box", boxes)) if value]
         if extra:

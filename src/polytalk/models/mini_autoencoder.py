@@ -25,8 +25,8 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         self.previous = nn.Conv2d(channels, channels, 1, bias=False)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        for parameter in self.conv2.parameters():
+            nn.init.zeros_(parameter)
         nn.init.zeros_(self.previous.weight)
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
@@ -77,8 +77,8 @@ class MiniAutoencoder(ModelMixin, ConfigMixin):
         self.linear_in = nn.Conv2d(block, latent_channels, 1)
         self.linear_out = nn.Conv2d(latent_channels, block, 1)
         for last in (self.encoder_out, self.decoder_out):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
         self.register_buffer("latents_mean", torch.zeros(latent_channels))
         self.register_buffer("latents_std", torch.ones(latent_channels))
 
@@ -90,6 +90,8 @@ class MiniAutoencoder(ModelMixin, ConfigMixin):
         mean = rows.mean(dim=0)
         _, _, directions = torch.pca_lowrank(rows - mean, self.linear_in.out_channels, niter=4)
         deviation = ((rows - mean) @ directions).std(dim=0)
+        assert self.linear_in.bias is not None
+        assert self.linear_out.bias is not None
         self.linear_in.weight.copy_((directions / deviation).T[:, :, None, None])
         self.linear_in.bias.copy_(-(directions / deviation).T @ mean)
         self.linear_out.weight.copy_((directions * deviation)[:, :, None, None])

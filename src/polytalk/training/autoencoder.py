@@ -111,6 +111,7 @@ def train(config: AutoencoderConfig) -> Path:
 
     loop.run(loss, validate, "autoencoder")
     if not config.decoder_only:
+        assert isinstance(loop.ema, MiniAutoencoder)
         set_latent_statistics(loop.ema, [draw_batch(config, pool, photographs, rng)[0] for _ in range(16)])
     weights = Path(config.out) / "model.safetensors"
     save_weights(loop.ema, weights)

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from polytalk.pipelines.components import MiniComponents
 from polytalk.pipelines.config import PipelineConfig
@@ -22,11 +23,11 @@ from polytalk.training.speech import SpeechConfig, SpeechToMouth
 
 def assemble(autoencoder: Path, speech: Path, network: Path, config: PipelineConfig = MINI) -> MultiTalkPipeline:
     """The pipeline of three stages' weights, in float32."""
-    parts = build_autoencoder(), SpeechToMouth(SpeechConfig()), MiniNetwork()
+    video, sound, learned = build_autoencoder(), SpeechToMouth(SpeechConfig()), MiniNetwork()
+    parts: tuple[nn.Module, ...] = (video, sound, learned)
     for part, path in zip(parts, (autoencoder, speech, network), strict=True):
         load_weights(part, path)
         part.eval().requires_grad_(False)
-    video, sound, learned = parts
     components = MiniComponents(learned.transformer, video, sound.encoder, learned.text_encoder, learned.image_encoder)
     return MultiTalkPipeline(components, config)
 

@@ -162,7 +162,7 @@ class LatentPool:
         self.folder = Path(config.folder)
         wanted = json.dumps(asdict(config), sort_keys=True)
         mark = self.folder / "pool.json"
-        made = json.loads(mark.read_text()) if mark.exists() else {"config": None, "clips": 0}
+        made: dict[str, Any] = json.loads(mark.read_text()) if mark.exists() else {"config": None, "clips": 0}
         if made["config"] != wanted:
             made = {"config": wanted, "clips": 0}
         if made["clips"] < config.clips:

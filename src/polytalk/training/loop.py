@@ -71,7 +71,7 @@ def build_optimizers(module: nn.Module, config: LoopConfig) -> list[torch.optim.
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(rest, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay)
     ]
-    if matrices:
+    if matrices and config.matrix_learning_rate is not None:
         optimizers.append(
             torch.optim.Muon(
                 matrices,
