@@ -3,7 +3,7 @@
 from polytalk.pipelines.config import PipelineConfig
 
 MINI = PipelineConfig(
-    num_inference_steps=6,
+    num_inference_steps=4,
     shift=3.0,
     guidance_scale=1.0,
     audio_guidance_scale=5.0,
