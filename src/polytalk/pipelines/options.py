@@ -1,0 +1,136 @@
+"""How a model is loaded and held: the levers that trade memory, time and exactness against each other.
+
+What is made (steps, guidance, length of the clips) is not here; see `PipelineConfig`. A lever that is off changes
+nothing. `polytalk.pipelines.optimize` applies them to a model that has been built.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polytalk.errors import PolytalkError
+
+QUANTIZATIONS = ("int8", "fp8", "int4")
+"""Number formats that the blocks' linear layers can be converted to while loading."""
+OFFLOADS = ("none", "model", "group", "stream")
+"""Where weights wait until they are needed, from the fastest to the one that needs least memory."""
+STEP_CACHES = {"teacache": 0.2, "magcache": 0.12, "firstblock": 0.08}
+"""Step caches and the threshold each takes by default."""
+VAE_DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class LoraChoice:
+    """One low-rank adapter to lay over the transformer.
+
+    Raises:
+        PolytalkError: the scale is not a number.
+    """
+
+    path: str | Path
+    """File in a published format."""
+    scale: float = 1.0
+    """Strength; 1 is as trained."""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.scale):
+            raise PolytalkError("lora", f"{self.path} has a scale of {self.scale}", "Give a number, e.g. 1.0.")
+
+
+@dataclass(frozen=True)
+class ParallelChoice:
+    """How the processes started by torchrun share the work. The product of the three is the number of processes.
+
+    Raises:
+        PolytalkError: a number below 1.
+    """
+
+    ulysses: int = 1
+    """Processes that share the tokens of a video, exchanging heads for tokens around each self-attention."""
+    ring: int = 1
+    """Processes that share the tokens of a video, passing keys and values around."""
+    guidance: int = 1
+    """Processes that share guidance's predictions."""
+    fsdp: bool = False
+    """Shard the weights of transformer and text encoder over all processes."""
+
+    def __post_init__(self) -> None:
+        for name in ("ulysses", "ring", "guidance"):
+            if getattr(self, name) < 1:
+                raise PolytalkError(f"parallel.{name}", f"it is {getattr(self, name)}", "Give 1 (off) or more.")
+
+    @property
+    def context(self) -> int:
+        """Processes among which the tokens of one prediction are shared."""
+        return self.ulysses * self.ring
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """The levers. The defaults are the plain model.
+
+    Raises:
+        PolytalkError: naming the lever that is unknown, or the two that exclude each other.
+    """
+
+    quantization: str | None = None
+    """"int8", "fp8" or "int4" for the linear layers of the blocks; a file that is quantised is recognised by itself."""
+    loras: tuple[LoraChoice, ...] = ()
+    """Adapters, laid over one another."""
+    offload: str = "none"
+    """"none": everything stays on the device. "model": each encoder comes to the device only while it works. "group":
+    blocks of the transformer and text encoder come one by one, too, the next one while one works. "stream": blocks are
+    read from disk one by one."""
+    layerwise_casting: bool = False
+    """Hold the blocks' weights in 8-bit floating point; each layer is cast back while it works."""
+    vae_tiling: bool = False
+    """Encode and decode video in overlapping tiles."""
+    vae_dtype: str | None = None
+    """Number format of the video autoencoder; None is the model's."""
+    compile: bool = False
+    """Compile the transformer's blocks; the first step takes a minute or so longer."""
+    attention_backend: str | None = None
+    """Attention kernel by diffusers' name, e.g. "_native_cudnn", "flash", "_flash_3", "sage"; None is PyTorch's."""
+    step_cache: str | None = None
+    """"teacache", "magcache" or "firstblock": leave out the blocks in steps that would hardly change anything."""
+    step_cache_threshold: float | None = None
+    """Change up to which a step is left out, larger is faster; None is the cache's default."""
+    branch_chunking: bool | None = None
+    """Run guidance's predictions one after the other inside each block: a block's weights come once a step, at the
+    activation memory of one prediction. None: where the transformer's weights are offloaded."""
+    parallel: ParallelChoice | None = None
+    """Share the work among processes."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "loras", tuple(self.loras))
+        _check_choice("quantization", self.quantization, (None, *QUANTIZATIONS))
+        _check_choice("offload", self.offload, OFFLOADS)
+        _check_choice("step_cache", self.step_cache, (None, *STEP_CACHES))
+        _check_choice("vae_dtype", self.vae_dtype, (None, *VAE_DTYPES))
+        threshold = self.step_cache_threshold
+        if threshold is not None and not (threshold >= 0 and math.isfinite(threshold)):
+            raise PolytalkError("step_cache_threshold", f"it is {threshold}", "Give 0 (never skip) or more, e.g. 0.2.")
+        if threshold is not None and self.step_cache is None:
+            raise PolytalkError("step_cache_threshold", "there is no step cache", "Choose one with step_cache.")
+        if self.parallel is not None and self.parallel.context > 1 and self.step_cache == "firstblock":
+            problem = "firstblock decides by the tokens each process holds, so that processes would disagree"
+            raise PolytalkError("step_cache", problem, "Use teacache or magcache, which decide by the step alone.")
+
+    @property
+    def transformer_offloaded(self) -> bool:
+        """Whether the blocks' weights come to the device one by one."""
+        return self.offload in ("group", "stream")
+
+    @property
+    def chunks_branches(self) -> bool:
+        """Whether guidance's predictions run one after the other inside each block."""
+        return self.transformer_offloaded if self.branch_chunking is None else self.branch_chunking
+
+
+def _check_choice(field: str, value: Any, known: tuple[Any, ...]) -> None:
+    if value not in known:
+        names = ", ".join(repr(name) for name in known)
+        raise PolytalkError(field, f"{value!r} is unknown", f"Use one of {names}.")
