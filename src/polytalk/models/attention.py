@@ -15,6 +15,7 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import Tensor, nn
 
 from polytalk.models.reference_map import reference_attention_map
+from polytalk.models.token_shard import TokenShard
 
 MATMUL = "matmul"
 
@@ -71,10 +72,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor, backend: Any = None, paral
     """
     if backend is None and parallel_config is None and _plain_products_are_faster(query, key):
         backend = MATMUL
-    if backend == MATMUL:
+    if backend == MATMUL and parallel_config is None:
         query, key, value = (x.transpose(1, 2) for x in (query, key, value))
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
         return (scores.softmax(-1) @ value).transpose(1, 2)
+    backend = None if backend == MATMUL else backend
     return dispatch_attention_fn(query, key, value, backend=backend, parallel_config=parallel_config)
 
 
@@ -86,10 +88,12 @@ def _plain_products_are_faster(query: Tensor, key: Tensor) -> bool:
 
 
 class AttentionProcessor:
-    """Carries the choices diffusers makes from outside: `set_attention_backend` and `enable_parallelism` set these."""
+    """Carries the choices made from outside: diffusers' `set_attention_backend` and context parallelism set these."""
 
     _attention_backend = None
     _parallel_config = None
+    _token_shard: TokenShard | None = None
+    """which of the video's tokens are here; None = all of them"""
 
 
 class SelfAttentionProcessor(AttentionProcessor):
@@ -117,10 +121,13 @@ class SelfAttentionProcessor(AttentionProcessor):
         if reference_masks is not None:
             with torch.set_grad_enabled(map_needs_grad and torch.is_grad_enabled()):
                 reference_map = reference_attention_map(
-                    query, key[:, : reference_masks.shape[-1]], reference_masks, self._attend_reference
+                    query, self._first_tokens(key, reference_masks.shape[-1]), reference_masks, self._attend_reference
                 )
         hidden_states = attend(query, key, value, self._attention_backend, self._parallel_config)
         return attn.to_out[1](attn.to_out[0](hidden_states.flatten(2).to(query.dtype))), reference_map
+
+    def _first_tokens(self, key: Tensor, count: int) -> Tensor:
+        return key[:, :count] if self._token_shard is None else self._token_shard.first_tokens(key, count)
 
     def _attend_reference(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         # never by plain products, which would form the map of every head
@@ -178,10 +185,18 @@ class AudioCrossAttention(nn.Module, AttentionModuleMixin):
         query = self.to_q(hidden_states).unflatten(-1, (self.heads, -1))
         if rotary is not None:
             query = rotate(query, rotary)
+        shard, length, front = processor._token_shard, query.shape[1], 0
+        if shard is not None:  # the frames that these tokens belong to, the first and the last filled up with zeros
+            size = shard.total // frames
+            begin, end = shard.start // size, -(-shard.stop // size)
+            front, back = shard.start - begin * size, end * size - shard.stop
+            query, key, value = F.pad(query, (0, 0, 0, 0, front, back)), key[:, begin:end], value[:, begin:end]
+            frames = end - begin
         # latent frames become batch entries, so that a frame sees its own sound alone
         query = query.unflatten(1, (frames, -1)).flatten(0, 1)
         out = attend(query, key.flatten(0, 1), value.flatten(0, 1), processor._attention_backend)
-        return self.to_out(out.flatten(2).unflatten(0, (-1, frames)).flatten(1, 2).to(query.dtype))
+        out = out.flatten(2).unflatten(0, (-1, frames)).flatten(1, 2)
+        return self.to_out(out[:, front : front + length].to(query.dtype))
 
 
 class RotaryEmbedding3D(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from polytalk.models.attention import Rotary, rotary_angles
 from polytalk.models.reference_map import winning_class
+from polytalk.models.token_shard import TokenShard
 
 BAND_STRIDE = 20.0
 """Distance between the bands of two neighbouring people."""
@@ -31,14 +32,17 @@ def class_labels(people: int, device: torch.device | None = None) -> Tensor:
 
 
 @torch.no_grad()
-def video_labels(reference_map: Tensor, masks: Tensor) -> Tensor:
+def video_labels(reference_map: Tensor, masks: Tensor, shard: TokenShard | None = None) -> Tensor:
     """Labels (B, L) of the video tokens from the map (B, P + 1, L) and its masks (B, P + 1, S).
 
     A token belongs to the class with the largest value. A person's tokens spread over the band by their value, which is
-    normalised by the smallest and largest of that person's row.
+    normalised by the smallest and largest of that person's row. With `shard` these are one rank's tokens and the
+    extremes are taken over all ranks.
     """
     people = reference_map[:, :-1].float()
     low, high = people.amin(-1, keepdim=True), people.amax(-1, keepdim=True)
+    if shard is not None:
+        low, high = shard.extremes(low, high)
     start = class_labels(people.shape[1], people.device)[:-1, None] - BAND_WIDTH / 2
     spread = start + (people - low) / (high - low + 1e-8) * BAND_WIDTH
     background = torch.full_like(spread[:, :1], BACKGROUND_LABEL)

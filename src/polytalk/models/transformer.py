@@ -24,7 +24,7 @@ from polytalk.models.attention import ContextKeyValues, ContextTokens, RotaryEmb
 from polytalk.models.audio_adapter import AudioAdapter
 from polytalk.models.label_rotary_embedding import class_labels, label_rotary
 from polytalk.models.reference_map import class_masks, winning_class
-from polytalk.models.transformer_block import MultiTalkTransformerBlock
+from polytalk.models.transformer_block import BlockStack, MultiTalkTransformerBlock
 
 SMALLEST_SIGMA = 1e-3
 """Noise level below which a clean prediction is no longer turned into a velocity by division."""
@@ -145,11 +145,13 @@ class MultiTalkTransformer3DModel(
         patch_size = tuple(patch_size)  # type: ignore[assignment]  # a list when read from JSON
         self.rope = RotaryEmbedding3D(attention_head_dim, patch_size)
         self.patch_embedding = nn.Conv3d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
+        self.video_tokens = nn.Identity()
+        """Passes on the tokens (B, L, D) of the whole video; context parallelism divides them here."""
         self.condition_embedder = WanTimeTextImageEmbedding(dim, freq_dim, dim * 6, text_dim, image_dim)
         self.audio_adapter = AudioAdapter(
             audio_layers, audio_channels, audio_window, frames_per_latent, audio_hidden_dim, audio_tokens, audio_dim
         )
-        self.blocks = nn.ModuleList(
+        self.blocks = BlockStack(
             MultiTalkTransformerBlock(dim, ffn_dim, num_attention_heads, audio_dim, image_dim is not None, eps)
             for _ in range(num_layers)
         )
@@ -159,7 +161,6 @@ class MultiTalkTransformer3DModel(
         if prediction_type == "reference_change":  # an untrained model shows the reference
             nn.init.zeros_(self.proj_out.weight)
             nn.init.zeros_(self.proj_out.bias)
-        self.gradient_checkpointing = False
 
     @classmethod
     def from_official(cls, state_dict: dict[str, Tensor], config: dict[str, Any]) -> MultiTalkTransformer3DModel:
@@ -182,11 +183,14 @@ class MultiTalkTransformer3DModel(
 
         `num_latent_frames` (F) is needed when there is no sound.
         """
-        tokens, people = self._context_tokens(
-            encoder_hidden_states, encoder_hidden_states_image, encoder_hidden_states_audio, num_latent_frames
+        return self(
+            None,
+            None,
+            encoder_hidden_states,
+            encoder_hidden_states_image,
+            encoder_hidden_states_audio,
+            num_latent_frames=num_latent_frames,
         )
-        blocks: Any = self.blocks
-        return Conditioning(tuple(block.project_context(tokens) for block in blocks), people)
 
     def _context_tokens(
         self, text: Tensor, image: Tensor | None, audio: Tensor | None, num_latent_frames: int | None
@@ -273,6 +277,7 @@ class MultiTalkTransformer3DModel(
         dtype = self.patch_embedding.weight.dtype
         rotary = self.rope(hidden_states)
         states = self.patch_embedding(hidden_states.to(dtype)).flatten(2).transpose(1, 2).contiguous()
+        states = self.video_tokens(states)
         temb, modulation = self._embed_time(timestep)
         maps: list[Tensor] = []
         classes: list[Tensor] = []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from typing import Any
+
 import torch
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
 from diffusers.models.attention import FeedForward
@@ -19,6 +22,7 @@ from polytalk.models.attention import (
     layer_norm,
 )
 from polytalk.models.label_rotary_embedding import label_rotary, video_labels
+from polytalk.models.token_shard import TokenShard
 
 
 class MultiTalkTransformerBlock(nn.Module):
@@ -52,8 +56,7 @@ class MultiTalkTransformerBlock(nn.Module):
         self.ffn = FeedForward(dim, inner_dim=ffn_dim, activation_fn="gelu-approximate")
         self.scale_shift_table = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
 
-    def project_context(self, tokens: ContextTokens) -> ContextKeyValues:
-        """The keys and values of this block's cross-attentions."""
+    def _project_context(self, tokens: ContextTokens) -> ContextKeyValues:
         attn = self.attn2
         if attn.fused_projections:
             key, value = attn.to_kv(tokens.text).chunk(2, dim=-1)
@@ -77,19 +80,20 @@ class MultiTalkTransformerBlock(nn.Module):
 
     def forward(
         self,
-        hidden_states: Tensor,
+        hidden_states: Tensor | None,
         context: ContextTokens | ContextKeyValues,
-        temb: Tensor,
-        rotary_emb: Rotary,
+        temb: Tensor | None = None,
+        rotary_emb: Rotary | None = None,
         reference_masks: Tensor | None = None,
         given_labels: Tensor | None = None,
         binds: Tensor | None = None,
         return_map: bool = False,
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    ) -> Tensor | tuple[Tensor, Tensor] | ContextKeyValues:
         """One block.
 
         Args:
-            hidden_states: (B, L, D) video tokens.
+            hidden_states: (B, L, D) video tokens. None: only the keys and values of `context` are wanted; asked for
+                through this call so that whatever brings a block's weights (offload, sharding) sees it.
             context: tokens to attend to, or this block's keys and values of them.
             temb: (B, 6, D) modulation from the timestep.
             rotary_emb: rotary tables of the video tokens.
@@ -98,11 +102,14 @@ class MultiTalkTransformerBlock(nn.Module):
             binds: (B,) bool, False for samples that hear one person and must not be rotated.
             return_map: also return the reference map (B, P + 1, L), with gradient.
         """
+        if isinstance(context, ContextTokens):
+            context = self._project_context(context)
+        if hidden_states is None:
+            return context
+        assert temb is not None
         dtype = hidden_states.dtype
         modulation = (self.scale_shift_table.float() + temb.float()).chunk(6, dim=1)
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation
-        if isinstance(context, ContextTokens):
-            context = self.project_context(context)
 
         normed = (layer_norm(hidden_states, self.norm1) * (1 + scale) + shift).to(dtype)
         attended, reference_map = self.attn1(
@@ -113,7 +120,8 @@ class MultiTalkTransformerBlock(nn.Module):
         normed = layer_norm(hidden_states, self.norm2).to(dtype)
         hidden_states = hidden_states + self.attn2(normed, context)
 
-        labels = _labels(reference_map, reference_masks, given_labels, binds)
+        shard = self.attn1.processor._token_shard
+        labels = _labels(reference_map, reference_masks, given_labels, binds, shard)
         head_dim = hidden_states.shape[-1] // self.audio_attn.heads
         normed = layer_norm(hidden_states, self.norm_audio).to(dtype)
         rotary = None if labels is None else label_rotary(labels, head_dim)
@@ -123,19 +131,64 @@ class MultiTalkTransformerBlock(nn.Module):
         hidden_states = (hidden_states.float() + self.ffn(normed) * ffn_gate).to(dtype)
         if return_map:
             assert reference_map is not None
-            return hidden_states, reference_map
+            return hidden_states, reference_map if shard is None else shard.gather(reference_map, -1)
         return hidden_states
 
 
 def _labels(
-    reference_map: Tensor | None, masks: Tensor | None, given: Tensor | None, binds: Tensor | None
+    reference_map: Tensor | None,
+    masks: Tensor | None,
+    given: Tensor | None,
+    binds: Tensor | None,
+    shard: TokenShard | None,
 ) -> Tensor | None:
-    labels = None if reference_map is None or masks is None else video_labels(reference_map, masks)
+    labels = None if reference_map is None or masks is None else video_labels(reference_map, masks, shard)
     if labels is not None and given is not None:
         labels = torch.where(given.isnan(), labels, given)
     elif labels is None:
         labels = given
     return labels if labels is None or binds is None else labels * binds[:, None]
+
+
+class BlockStack(nn.ModuleList):
+    """The blocks, run one after the other by a call of their own: what wraps that call can leave them all out."""
+
+    gradient_checkpointing = False
+    _gradient_checkpointing_func: Any = None
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        contexts: Sequence[ContextTokens | ContextKeyValues],
+        temb: Tensor,
+        rotary_emb: Rotary,
+        reference_masks: Tensor | None,
+        given_labels: Tensor | None,
+        binds: Tensor | None,
+        map_blocks: Collection[int],
+    ) -> tuple[Tensor, list[Tensor]]:
+        """All blocks.
+
+        Args:
+            contexts: one per block.
+            map_blocks: blocks whose reference maps are returned.
+            others: as in `MultiTalkTransformerBlock.forward`.
+
+        Returns:
+            Video tokens (B, L, D) and the maps asked for, each (B, P + 1, L), in the blocks' order.
+        """
+        maps = []
+        for index, (block, context) in enumerate(zip(self, contexts, strict=True)):
+            needs_map = index in map_blocks
+            arguments = (context, temb, rotary_emb, reference_masks, given_labels, binds, needs_map)
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                hidden_states = self._gradient_checkpointing_func(block, hidden_states, *arguments)
+            else:
+                hidden_states = block(hidden_states, *arguments)
+            if needs_map:
+                hidden_states, reference_map = hidden_states
+                maps.append(reference_map)
+        return hidden_states, maps
 
 
 # lets diffusers' step caches skip blocks
