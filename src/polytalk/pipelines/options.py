@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from polytalk.errors import PolytalkError
+from polytalk.pipelines.parallel.choice import ParallelChoice
 
 QUANTIZATIONS = ("int8", "fp8", "int4")
 """Number formats that the blocks' linear layers can be converted to while loading."""
@@ -38,34 +39,6 @@ class LoraChoice:
     def __post_init__(self) -> None:
         if not math.isfinite(self.scale):
             raise PolytalkError("lora", f"{self.path} has a scale of {self.scale}", "Give a number, e.g. 1.0.")
-
-
-@dataclass(frozen=True)
-class ParallelChoice:
-    """How the processes started by torchrun share the work. The product of the three is the number of processes.
-
-    Raises:
-        PolytalkError: a number below 1.
-    """
-
-    ulysses: int = 1
-    """Processes that share the tokens of a video, exchanging heads for tokens around each self-attention."""
-    ring: int = 1
-    """Processes that share the tokens of a video, passing keys and values around."""
-    guidance: int = 1
-    """Processes that share guidance's predictions."""
-    fsdp: bool = False
-    """Shard the weights of transformer and text encoder over all processes."""
-
-    def __post_init__(self) -> None:
-        for name in ("ulysses", "ring", "guidance"):
-            if getattr(self, name) < 1:
-                raise PolytalkError(f"parallel.{name}", f"it is {getattr(self, name)}", "Give 1 (off) or more.")
-
-    @property
-    def context(self) -> int:
-        """Processes among which the tokens of one prediction are shared."""
-        return self.ulysses * self.ring
 
 
 @dataclass(frozen=True)
@@ -115,8 +88,9 @@ class LoadOptions:
             raise PolytalkError("step_cache_threshold", f"it is {threshold}", "Give 0 (never skip) or more, e.g. 0.2.")
         if threshold is not None and self.step_cache is None:
             raise PolytalkError("step_cache_threshold", "there is no step cache", "Choose one with step_cache.")
-        if self.parallel is not None and self.parallel.context > 1 and self.step_cache == "firstblock":
-            problem = "firstblock decides by the tokens each process holds, so that processes would disagree"
+        shares = self.parallel is not None and (self.parallel.context > 1 or self.parallel.fsdp)
+        if shares and self.step_cache == "firstblock":
+            problem = "firstblock decides by the tokens each process holds, so that processes would disagree and hang"
             raise PolytalkError("step_cache", problem, "Use teacache or magcache, which decide by the step alone.")
 
     @property
