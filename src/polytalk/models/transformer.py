@@ -224,23 +224,25 @@ class MultiTalkTransformer3DModel(
 
     def forward(
         self,
-        hidden_states: Tensor,
-        timestep: Tensor,
+        hidden_states: Tensor | None,
+        timestep: Tensor | None,
         encoder_hidden_states: Tensor | None = None,
         encoder_hidden_states_image: Tensor | None = None,
         encoder_hidden_states_audio: Tensor | None = None,
         speaker_masks: Tensor | None = None,
         *,
         conditioning: Conditioning | None = None,
+        num_latent_frames: int | None = None,
         speaker_labels: Tensor | None = None,
         return_reference_maps: bool | Sequence[int] = False,
         return_labels: bool = False,
         return_dict: bool = True,
-    ) -> MultiTalkTransformerOutput | tuple[Tensor]:
+    ) -> MultiTalkTransformerOutput | tuple[Tensor] | Conditioning:
         """Predict the velocity.
 
         Args:
-            hidden_states: (B, in_channels, F, H, W): noisy latent, mask and condition latent.
+            hidden_states: (B, in_channels, F, H, W): noisy latent, mask and condition latent. None: only the
+                `Conditioning` is made and returned (see `prepare_conditioning`).
             timestep: (B,) in 0..1000.
             encoder_hidden_states: (B, text tokens, text_dim).
             encoder_hidden_states_image: (B, image tokens, image_dim) or None.
@@ -248,24 +250,30 @@ class MultiTalkTransformer3DModel(
                 stands for zeros for one person.
             speaker_masks: (B, P, H, W) bool: who is where in the first latent frame; needed for two people or more.
             conditioning: replaces the three `encoder_hidden_states*`.
+            num_latent_frames: F, needed without `hidden_states` when there is no sound.
             speaker_labels: (B, F, H / 2, W / 2) int64: the true class of each token (person, or P for the background)
                 in place of the map's; -1 keeps the map's.
             return_reference_maps: return the maps of all blocks, or of those listed, with gradient.
             return_labels: return every block's classes, read from its map.
             return_dict: False returns the tuple (sample,).
         """
-        grid = self._grid(hidden_states)
         if conditioning is None:
             if encoder_hidden_states is None:
                 raise PolytalkError("encoder_hidden_states", "is missing", "Give text tokens or a conditioning.")
+            frames = num_latent_frames if hidden_states is None else hidden_states.shape[2]
             tokens, people = self._context_tokens(
-                encoder_hidden_states, encoder_hidden_states_image, encoder_hidden_states_audio, hidden_states.shape[2]
+                encoder_hidden_states, encoder_hidden_states_image, encoder_hidden_states_audio, frames
             )
+            if hidden_states is None:
+                return Conditioning(tuple(block(None, tokens) for block in self.blocks), people)
             contexts: Sequence[ContextTokens | ContextKeyValues] = [tokens] * len(self.blocks)
             frames = tokens.audio.shape[1]
         else:
             contexts, people = conditioning.blocks, conditioning.people
             frames = contexts[0].audio_key.shape[1]
+        if hidden_states is None or timestep is None:
+            raise PolytalkError("hidden_states, timestep", "are missing", "Give both, or neither and no conditioning.")
+        grid = self._grid(hidden_states)
         if frames != grid[0]:
             problem = f"has sound for {frames} latent frames"
             raise PolytalkError("encoder_hidden_states_audio", problem, f"The latent has {grid[0]}.")
@@ -279,25 +287,16 @@ class MultiTalkTransformer3DModel(
         states = self.patch_embedding(hidden_states.to(dtype)).flatten(2).transpose(1, 2).contiguous()
         states = self.video_tokens(states)
         temb, modulation = self._embed_time(timestep)
-        maps: list[Tensor] = []
-        classes: list[Tensor] = []
-        for index, (block, context) in enumerate(zip(self.blocks, contexts, strict=True)):
-            needs_map = index in wanted or return_labels
-            arguments = (context, modulation, rotary, masks, labels, binds, needs_map)
-            if torch.is_grad_enabled() and self.gradient_checkpointing:
-                states = self._gradient_checkpointing_func(block, states, *arguments)
-            else:
-                states = block(states, *arguments)
-            if needs_map:
-                states, reference_map = states
-                maps.append(reference_map)
-                if return_labels and masks is not None:
-                    classes.append(winning_class(reference_map, masks).unflatten(1, grid))
+        map_blocks = set(range(len(self.blocks))) if return_labels else wanted
+        states, maps = self.blocks(states, contexts, modulation, rotary, masks, labels, binds, map_blocks)
+        classes = None
+        if return_labels:
+            classes = [] if masks is None else [winning_class(m, masks).unflatten(1, grid) for m in maps]
         sample = self._to_sample(states, temb, grid, hidden_states, timestep)
         if not return_dict:
             return (sample,)
-        chosen = [m for i, m in enumerate(maps) if not return_labels or i in wanted] if wanted else None
-        return MultiTalkTransformerOutput(sample, chosen, classes if return_labels else None)
+        chosen = [m for i, m in zip(sorted(map_blocks), maps, strict=True) if i in wanted] if wanted else None
+        return MultiTalkTransformerOutput(sample, chosen, classes)
 
     def _grid(self, hidden_states: Tensor) -> tuple[int, int, int]:
         config: Any = self.config
