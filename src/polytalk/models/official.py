@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -97,11 +98,54 @@ _IMAGE_NAMES = [
 ]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a parameter of ours comes from in a checkpoint."""
+
+    name: str
+    """The checkpoint's tensor."""
+    part: tuple[int, int] | None = None
+    """(index, count): only this of `count` equal parts along the first axis."""
+    drop_axes: int = 0
+    """Leading axes, each of size 1, that our parameter does not have."""
+
+    def shape(self, whole: Sequence[int]) -> tuple[int, ...]:
+        """Our parameter's shape, given that of the checkpoint's tensor."""
+        shape = tuple(whole)[self.drop_axes :]
+        return shape if self.part is None or not shape else (shape[0] // self.part[1], *shape[1:])
+
+
+Plan = dict[str, Origin]
+"""Name of ours -> where it comes from."""
+
+
+def translate(state_dict: Mapping[str, Tensor], plan: Plan) -> dict[str, Tensor]:
+    """The tensors under our names. Parts are copied, so that no two tensors share memory; the rest is taken over."""
+    result = {}
+    for ours, origin in plan.items():
+        tensor = state_dict[origin.name]
+        if origin.part is not None:
+            tensor = tensor.chunk(origin.part[1])[origin.part[0]].clone()
+        result[ours] = tensor.reshape(tensor.shape[origin.drop_axes :])
+    return result
+
+
+def unused_names(names: Iterable[str], plan: Plan) -> list[str]:
+    """The checkpoint's tensors that no parameter of ours comes from."""
+    used = {origin.name for origin in plan.values()}
+    return sorted(name for name in names if name not in used)
+
+
 def rename(name: str, rules: list[tuple[str, str]]) -> str:
     """Apply the rules, each a regular expression and its replacement, one after the other."""
     for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)
     return name
+
+
+def _split(plan: Plan, ours: str, joint: str, parts: Sequence[str], origin: str) -> None:
+    for index, part in enumerate(parts):
+        plan[ours.replace(joint, part)] = Origin(origin, (index, len(parts)))
 
 
 def fill(build: Callable[[], Model], state_dict: dict[str, Tensor], source: str) -> Model:
@@ -145,17 +189,21 @@ def transformer_config(config: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def transformer_state_dict(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+def transformer_plan(names: Iterable[str]) -> Plan:
     """Released names -> ours; the audio branch's joint projection is split into keys and values."""
-    result = {}
-    for name, tensor in state_dict.items():
+    plan: Plan = {}
+    for name in names:
         ours = rename(name, _TRANSFORMER_NAMES)
         if ".audio_attn.to_kv." in ours:
-            for part, half in zip(("to_k", "to_v"), tensor.chunk(2), strict=True):
-                result[ours.replace("to_kv", part)] = half.clone()
+            _split(plan, ours, "to_kv", ("to_k", "to_v"), name)
         else:
-            result[ours] = tensor
-    return result
+            plan[ours] = Origin(name)
+    return plan
+
+
+def transformer_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A released state dict under our names, see `transformer_plan`."""
+    return translate(state_dict, transformer_plan(state_dict))
 
 
 def load_transformer(cls: type[Model], state_dict: dict[str, Tensor], config: dict[str, Any]) -> Model:
@@ -164,35 +212,53 @@ def load_transformer(cls: type[Model], state_dict: dict[str, Tensor], config: di
     return fill(lambda: cls(**arguments), transformer_state_dict(state_dict), "transformer checkpoint").eval()
 
 
-def vae_from_official(state_dict: dict[str, Tensor], config: dict[str, Any]) -> AutoencoderKLWan:
-    """Wan2.1_VAE.pth -> diffusers' autoencoder, whose config holds the latents' mean and deviation.
-
-    `config` has the release's keys dim, z_dim, dim_mult and num_res_blocks; absent ones keep the released size.
-    """
-    names = {"dim": "base_dim", "z_dim": "z_dim", "dim_mult": "dim_mult", "num_res_blocks": "num_res_blocks"}
-    arguments = {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
+def vae_plan(names: Iterable[str], num_res_blocks: int = 2) -> Plan:
+    """Names of Wan2.1_VAE.pth -> diffusers'."""
     # the decoder's flat list becomes blocks of num_res_blocks + 1 residual layers and, save in the last, an upsampler
-    residuals = config.get("num_res_blocks", 2) + 1
-    renamed = {}
-    for name, tensor in state_dict.items():
+    residuals = num_res_blocks + 1
+    plan: Plan = {}
+    for name in names:
         ours = rename(name, _VAE_NAMES)
         found = re.match(r"decoder\.upsamples\.(\d+)\.(.*)", ours)
         if found:
             block, layer = divmod(int(found[1]), residuals + 1)
             part = f"resnets.{layer}" if layer < residuals else "upsamplers.0"
             ours = f"decoder.up_blocks.{block}.{part}.{found[2]}"
-        renamed[ours] = tensor
-    return fill(lambda: AutoencoderKLWan(**arguments), renamed, "autoencoder checkpoint").eval()
+        plan[ours] = Origin(name)
+    return plan
 
 
-def text_encoder_from_official(state_dict: dict[str, Tensor], config: dict[str, Any]) -> UMT5EncoderModel:
-    """models_t5_umt5-xxl-enc-bf16.pth -> transformers' UMT5 encoder.
+def vae_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The release's keys dim, z_dim, dim_mult and num_res_blocks -> diffusers'; absent ones keep the released size."""
+    names = {"dim": "base_dim", "z_dim": "z_dim", "dim_mult": "dim_mult", "num_res_blocks": "num_res_blocks"}
+    return {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
 
-    `config` has the release's keys vocab, dim, dim_attn, dim_ffn, num_heads, num_layers and num_buckets; absent ones
-    keep the released size.
+
+def vae_from_official(state_dict: dict[str, Tensor], config: dict[str, Any]) -> AutoencoderKLWan:
+    """Wan2.1_VAE.pth -> diffusers' autoencoder, whose config holds the latents' mean and deviation.
+
+    `config` as in `vae_config`.
+    """
+    arguments = vae_config(config)
+    plan = vae_plan(state_dict, config.get("num_res_blocks", 2))
+    return fill(lambda: AutoencoderKLWan(**arguments), translate(state_dict, plan), "autoencoder checkpoint").eval()
+
+
+def text_encoder_plan(names: Iterable[str]) -> Plan:
+    """Names of models_t5_umt5-xxl-enc-bf16.pth -> transformers'. The token embedding appears twice there."""
+    plan = {rename(name, _TEXT_NAMES): Origin(name) for name in names}
+    if "shared.weight" in plan:
+        plan["encoder.embed_tokens.weight"] = plan["shared.weight"]
+    return plan
+
+
+def text_encoder_config(config: dict[str, Any]) -> UMT5Config:
+    """The release's keys vocab, dim, dim_attn, dim_ffn, num_heads, num_layers and num_buckets -> transformers'.
+
+    Absent ones keep the released size.
     """
     heads = config.get("num_heads", 64)
-    umt5 = UMT5Config(
+    return UMT5Config(
         vocab_size=config.get("vocab", 256384),
         d_model=config.get("dim", 4096),
         d_kv=config.get("dim_attn", 4096) // heads,
@@ -202,23 +268,42 @@ def text_encoder_from_official(state_dict: dict[str, Tensor], config: dict[str, 
         relative_attention_num_buckets=config.get("num_buckets", 32),
         feed_forward_proj="gated-gelu",
     )
-    renamed = {rename(name, _TEXT_NAMES): tensor for name, tensor in state_dict.items()}
-    if "shared.weight" in renamed:
-        renamed["encoder.embed_tokens.weight"] = renamed["shared.weight"]
-    model = fill(lambda: UMT5EncoderModel(umt5), renamed, "text encoder checkpoint")
+
+
+def text_encoder_from_official(state_dict: dict[str, Tensor], config: dict[str, Any]) -> UMT5EncoderModel:
+    """models_t5_umt5-xxl-enc-bf16.pth -> transformers' UMT5 encoder; `config` as in `text_encoder_config`."""
+    umt5 = text_encoder_config(config)
+    tensors = translate(state_dict, text_encoder_plan(state_dict))
+    model = fill(lambda: UMT5EncoderModel(umt5), tensors, "text encoder checkpoint")
     model.tie_weights()
     return model.eval()
 
 
-def image_encoder_from_official(state_dict: dict[str, Tensor], config: dict[str, Any]) -> CLIPVisionModel:
-    """The picture half of models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth -> transformers' CLIP vision model.
+def image_encoder_plan(names: Iterable[str]) -> Plan:
+    """Names of models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth -> transformers'; its picture half only.
 
-    The network gets `hidden_states[-2]`. The text half and the projection into the space shared with it are not needed.
-    `config` has the release's keys image_size, patch_size, dim, mlp_ratio, num_heads and num_layers; absent ones keep
-    the released size.
+    The text half and the projection into the space shared with it are not needed.
+    """
+    plan: Plan = {}
+    axes = {"embeddings.class_embedding": 2, "embeddings.position_embedding.weight": 1}
+    for name in names:
+        if not name.startswith("visual.") or name == "visual.head":
+            continue
+        ours = rename(name, _IMAGE_NAMES)
+        if ".to_qkv." in ours:
+            _split(plan, ours, "to_qkv", ("q_proj", "k_proj", "v_proj"), name)
+        else:
+            plan[ours] = Origin(name, drop_axes=axes.get(ours, 0))
+    return plan
+
+
+def image_encoder_config(config: dict[str, Any]) -> CLIPVisionConfig:
+    """The release's keys image_size, patch_size, dim, mlp_ratio, num_heads and num_layers -> transformers'.
+
+    Absent ones keep the released size.
     """
     dim = config.get("dim", 1280)
-    clip = CLIPVisionConfig(
+    return CLIPVisionConfig(
         hidden_size=dim,
         intermediate_size=int(dim * config.get("mlp_ratio", 4)),
         num_hidden_layers=config.get("num_layers", 32),
@@ -227,20 +312,20 @@ def image_encoder_from_official(state_dict: dict[str, Tensor], config: dict[str,
         patch_size=config.get("patch_size", 14),
         hidden_act=config.get("activation", "gelu"),
     )
-    renamed = {}
-    for name, tensor in state_dict.items():
-        if not name.startswith("visual.") or name == "visual.head":
-            continue
-        ours = rename(name, _IMAGE_NAMES)
-        if ".to_qkv." in ours:
-            for part, third in zip(("q_proj", "k_proj", "v_proj"), tensor.chunk(3), strict=True):
-                renamed[ours.replace("to_qkv", part)] = third.clone()
-        else:
-            renamed[ours] = tensor
-    for name, leading in (("embeddings.class_embedding", 2), ("embeddings.position_embedding.weight", 1)):
-        if name in renamed:
-            renamed[name] = renamed[name].reshape(renamed[name].shape[leading:])
-    model = fill(lambda: CLIPVisionModel(clip), renamed, "image encoder checkpoint")
-    positions = model.embeddings.num_positions  # the one buffer that checkpoints do not hold
-    model.embeddings.position_ids = torch.arange(positions)[None]
-    return model.eval()
+
+
+def image_encoder_from_official(state_dict: dict[str, Tensor], config: dict[str, Any]) -> CLIPVisionModel:
+    """The picture half of the released CLIP -> transformers' CLIP vision model, whose `hidden_states[-2]` is used.
+
+    `config` as in `image_encoder_config`.
+    """
+    clip = image_encoder_config(config)
+    tensors = translate(state_dict, image_encoder_plan(state_dict))
+    return set_positions(fill(lambda: CLIPVisionModel(clip), tensors, "image encoder checkpoint")).eval()
+
+
+def set_positions(model: CLIPVisionModel) -> CLIPVisionModel:
+    """Fill the one buffer that checkpoints do not hold, after a build without memory; returns the model."""
+    embeddings = model.embeddings
+    embeddings.position_ids = torch.arange(embeddings.num_positions, device=embeddings.class_embedding.device)[None]
+    return model

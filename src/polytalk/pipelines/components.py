@@ -21,6 +21,7 @@ from polytalk.models.mini_speech_encoder import FRAME, MiniSpeechEncoder
 from polytalk.models.mini_text_encoder import MiniTextEncoder
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.pipelines.clips import TEMPORAL_STRIDE, latent_frames
+from polytalk.pipelines.config import ModelIndex, PipelineConfig
 
 _SPEECH_CHUNK = 1500
 """Video frames of sound encoded at once (a minute)."""
@@ -144,23 +145,18 @@ class MiniComponents:
         return self.autoencoder.still(shown.to(self.device, self.dtype), num_latent_frames)
 
 
-_CLASSES: dict[str, tuple[type, dict[str, type]]] = {
-    "mini": (
-        MiniComponents,
-        {
-            "transformer": MultiTalkTransformer3DModel,
-            "autoencoder": MiniAutoencoder,
-            "speech_encoder": MiniSpeechEncoder,
-            "text_encoder": MiniTextEncoder,
-            "image_encoder": MiniImageEncoder,
-        },
-    ),
+MINI_CLASSES: dict[str, type] = {
+    "transformer": MultiTalkTransformer3DModel,
+    "autoencoder": MiniAutoencoder,
+    "speech_encoder": MiniSpeechEncoder,
+    "text_encoder": MiniTextEncoder,
+    "image_encoder": MiniImageEncoder,
 }
-"""Families of components. A folder names classes; only those listed here are ever built."""
+"""A folder names classes; only those listed here are ever built."""
 
 
-def load_components(folder: Path, listed: dict[str, str], device: torch.device, dtype: torch.dtype) -> MiniComponents:
-    """Load every component of a model folder.
+def load_mini(folder: Path, listed: dict[str, str], device: torch.device, dtype: torch.dtype) -> MiniComponents:
+    """Load every component of a model of mini's family.
 
     Args:
         folder: holds one folder per component, written by diffusers' `save_pretrained`.
@@ -171,17 +167,20 @@ def load_components(folder: Path, listed: dict[str, str], device: torch.device, 
     Raises:
         PolytalkError: a component is missing, unknown or damaged.
     """
-    names = {name: {part: cls.__name__ for part, cls in classes.items()} for name, (_, classes) in _CLASSES.items()}
-    family = next((name for name, wanted in names.items() if wanted == listed), None)
-    if family is None:
-        known = "; ".join(f"{name}: {', '.join(wanted.values())}" for name, wanted in names.items())
+    wanted = {name: cls.__name__ for name, cls in MINI_CLASSES.items()}
+    if wanted != listed:
         problem = f"the components of {folder} are {', '.join(listed.values()) or 'none'}"
-        raise PolytalkError("model", problem, f"Known are {known}.")
-    build, classes = _CLASSES[family]
-    parts = {}
-    for name, cls in classes.items():
-        parts[name] = _load_part(cls, folder / name)
-    return build(**parts).to(device, dtype)
+        raise PolytalkError("model", problem, f"Known are {', '.join(wanted.values())}, and those of the 14B model.")
+    parts = {name: _load_part(cls, folder / name) for name, cls in MINI_CLASSES.items()}
+    return MiniComponents(**parts).to(device, dtype)  # type: ignore[arg-type]
+
+
+def save_mini(components: MiniComponents, config: PipelineConfig, folder: Path) -> None:
+    """Write every component into a folder of its own, and the index."""
+    parts = components.parts()
+    for name, part in parts.items():
+        part.save_pretrained(str(folder / name))
+    ModelIndex({name: type(part).__name__ for name, part in parts.items()}, config).write(folder)
 
 
 def _load_part(cls: Any, folder: Path) -> ModelMixin:

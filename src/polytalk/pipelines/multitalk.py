@@ -17,12 +17,17 @@ from polytalk.conditioning.speech import FPS, encode_speech, num_feature_frames,
 from polytalk.errors import PolytalkError
 from polytalk.media.audio import load_voices, mix_voices
 from polytalk.media.image import load_image
+from polytalk.pipelines import wan_loading
 from polytalk.pipelines.chain import ClipChain, PreparedScene
-from polytalk.pipelines.components import Components, MiniComponents, load_components
+from polytalk.pipelines.components import Components, MiniComponents, load_mini, save_mini
 from polytalk.pipelines.config import INDEX_NAME, ModelIndex, PipelineConfig, RunChoices, RunSettings
+from polytalk.pipelines.layouts import Layout, ModelLocation, locate
+from polytalk.pipelines.options import LoadOptions
 from polytalk.pipelines.output import ClipOutput, TalkOutput
 from polytalk.pipelines.precision import choose_device, choose_dtype
 from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
+from polytalk.pipelines.wan_components import WanComponents
+from polytalk.pipelines.wan_files import WAN_CLASSES, open_files
 from polytalk.scene import Scene
 
 EMBEDDED = Path(polytalk.__file__).parent / "assets"
@@ -34,18 +39,16 @@ def embedded_models() -> list[str]:
     return sorted(path.parent.name for path in EMBEDDED.glob(f"*/{INDEX_NAME}"))
 
 
-def model_folder(model: str | Path) -> Path:
-    """The folder of an embedded model or of one on disk.
+def model_folder(model: str) -> Path:
+    """The folder of a model that comes with Polytalk.
 
     Raises:
         PolytalkError: there is no such model.
     """
-    for folder in (EMBEDDED / model, Path(model)):
-        if (folder / INDEX_NAME).is_file():
-            return folder
-    names = ", ".join(embedded_models()) or "none"
-    problem = f"{str(model)!r} is neither an embedded model nor a folder with {INDEX_NAME}"
-    raise PolytalkError("model", problem, f"Embedded here: {names}.")
+    folder = EMBEDDED / model
+    if model and (folder / INDEX_NAME).is_file():
+        return folder
+    raise PolytalkError("model", f"{model!r} does not come with Polytalk", f"Embedded here: {_embedded_names()}.")
 
 
 class MultiTalkPipeline:
@@ -69,39 +72,47 @@ class MultiTalkPipeline:
         model: str | Path,
         torch_dtype: torch.dtype | str | None = None,
         device: torch.device | str | None = None,
+        *,
+        audio: str | Path | None = None,
+        speech: str | Path | None = None,
+        options: LoadOptions | None = None,
     ) -> MultiTalkPipeline:
         """Load a model.
 
         Args:
-            model: "mini", or a folder written by `save_pretrained`.
+            model: "mini"; a folder written by `save_pretrained`; Wan2.1-I2V-14B-480P or -720P as published or in the
+                Diffusers layout, or a folder that holds it; or a hub id "owner/name".
             torch_dtype: number format; None takes bfloat16 where it is fast, else float32.
             device: None takes the best there is.
+            audio: folder or file of MeiGen-MultiTalk's multitalk.safetensors, needed for Wan2.1's folders; None looks
+                inside `model` and beside it.
+            speech: folder of chinese-wav2vec2-base; likewise.
+            options: how weights are held: quantisation, LoRAs, offload and the like.
 
         Raises:
-            PolytalkError: unknown model, damaged folder, unknown device or format.
+            PolytalkError: unknown model, missing or damaged file, another kind of checkpoint, unknown device or format.
         """
-        folder = model_folder(model)
         chosen_device = choose_device(device)
         dtype = choose_dtype(torch_dtype, chosen_device)
-        index = ModelIndex.read(folder)
-        return cls(load_components(folder, index.components, chosen_device, dtype), index.config)
+        components, config = _load(_locate(model, audio, speech), chosen_device, dtype, options)
+        return cls(components, config)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write index and weights so that `from_pretrained(folder)` loads them.
+        """Write index and weights into one folder so that `from_pretrained(folder)` loads them.
 
         Raises:
-            PolytalkError: the folder cannot be written.
+            PolytalkError: the folder cannot be written, or the weights are quantised.
         """
-        if not isinstance(self.components, MiniComponents):
-            kind = type(self.components).__name__
-            raise PolytalkError("model", f"{kind} cannot be written", "Save its components one by one.")
         folder = Path(folder)
-        parts = self.components.parts()
+        parts = self.components
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for name, part in parts.items():
-                part.save_pretrained(str(folder / name))
-            ModelIndex({name: type(part).__name__ for name, part in parts.items()}, self.config).write(folder)
+            if isinstance(parts, WanComponents):
+                wan_loading.save_components(parts, self.config, folder)
+            elif isinstance(parts, MiniComponents):
+                save_mini(parts, self.config, folder)
+            else:
+                raise PolytalkError("model", f"{type(parts).__name__} cannot be written", "Save its parts one by one.")
         except OSError as error:
             remedy = "Choose a folder that is yours."
             raise PolytalkError(str(folder), f"cannot be written ({error.strerror})", remedy) from error
@@ -184,6 +195,36 @@ class MultiTalkPipeline:
     def _encode_voice(self, samples: Tensor) -> Tensor:
         """Normalised 16 kHz sound (n,) to features (frames, layers, channels)."""
         return self.components.encode_speech(samples[None], num_feature_frames(len(samples)))[0]
+
+
+def _embedded_names() -> str:
+    return ", ".join(embedded_models()) or "none"
+
+
+def _locate(model: str | Path, audio: str | Path | None, speech: str | Path | None) -> ModelLocation:
+    """A model's files; a name of an embedded one goes before a folder of that name."""
+    if str(model) in embedded_models():
+        return ModelLocation(Layout.OWN, model_folder(str(model)), str(model))
+    try:
+        return locate(model, audio, speech)
+    except PolytalkError as error:
+        if error.field != "model":
+            raise
+        raise PolytalkError("model", error.problem, f"{error.remedy} Embedded here: {_embedded_names()}.") from error
+
+
+def _load(
+    location: ModelLocation, device: torch.device, dtype: torch.dtype, options: LoadOptions | None
+) -> tuple[Components, PipelineConfig]:
+    """Components of whichever family the files are, with what `options` ask for applied."""
+    components: Components
+    index = ModelIndex.read(location.root) if location.layout is Layout.OWN else None
+    if index is not None and index.components != WAN_CLASSES:
+        components, config = load_mini(location.root, index.components, device, dtype), index.config
+    else:
+        files = open_files(location)
+        components, config = wan_loading.load_components(files, device, dtype, options), files.config
+    return components, config
 
 
 def _ignore(event: Progress) -> None:

@@ -1,0 +1,283 @@
+"""The released model's files, opened: for each network how it is built and which tensors fill it.
+
+Names and shapes are compared before any weight is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import init_empty_weights
+from diffusers import AutoencoderKLWan
+from torch import nn
+from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel, Wav2Vec2Config, Wav2Vec2Model
+
+from polytalk.errors import PolytalkError
+from polytalk.models import checkpoint_sizes, diffusers_names, official
+from polytalk.models.official import Plan
+from polytalk.models.transformer import MultiTalkTransformer3DModel
+from polytalk.pipelines import layouts
+from polytalk.pipelines.checkpoint import Checkpoint, read_index
+from polytalk.pipelines.config import ModelIndex, PipelineConfig
+from polytalk.pipelines.layouts import Layout, ModelLocation, existing, read_json
+from polytalk.pipelines.loading import check_names
+
+WAN_CLASSES = {
+    "transformer": "MultiTalkTransformer3DModel",
+    "vae": "AutoencoderKLWan",
+    "text_encoder": "UMT5EncoderModel",
+    "tokenizer": "AutoTokenizer",
+    "image_encoder": "CLIPVisionModel",
+    "speech_encoder": "Wav2Vec2Model",
+}
+"""Component -> class, as our own layout's index lists them."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network on disk."""
+
+    build: Callable[[], nn.Module]
+    """Makes it, with whatever numbers."""
+    tensors: Checkpoint
+    """In the names of the network's state dict."""
+    unused: tuple[str, ...] = ()
+    """The files' tensors that it does not need."""
+
+    def check(self) -> None:
+        """Compare names and shapes without reading any weight.
+
+        Raises:
+            PolytalkError: naming file and tensor.
+        """
+        with init_empty_weights(include_buffers=False):
+            model = self.build()
+        tied = getattr(model, "_tied_weights_keys", None)
+        extra = set(tied) if isinstance(tied, dict) else set()
+        wanted = {name: tuple(value.shape) for name, value in model.state_dict().items() if name not in extra}
+        found = {name: shape for name, shape in self.tensors.shapes.items() if name not in extra}
+        check_names(wanted, found, self.tensors.source)
+
+
+@dataclass(frozen=True)
+class WanFiles:
+    """A model of the released family on disk, opened but not read."""
+
+    layout: Layout
+    transformer: Part
+    vae: Part
+    text_encoder: Part
+    image_encoder: Part
+    speech_encoder: Part
+    tokenizer: Path
+    """Folder of google/umt5-xxl."""
+    config: PipelineConfig
+    """How the model is run."""
+
+    def parts(self) -> dict[str, Part]:
+        """The networks by name."""
+        names = ("transformer", "vae", "text_encoder", "image_encoder", "speech_encoder")
+        return {name: getattr(self, name) for name in names}
+
+
+def open_files(location: ModelLocation) -> WanFiles:
+    """Open a model's files in any of the three layouts.
+
+    Raises:
+        PolytalkError: a file is missing or damaged, or holds another kind of model; names file and tensor.
+    """
+    openers = {Layout.OWN: _open_own, Layout.RELEASED: _open_released, Layout.DIFFUSERS: _open_diffusers}
+    files = openers[location.layout](location)
+    for part in files.parts().values():
+        part.check()
+    return files
+
+
+def planned(checkpoint: Checkpoint, plan: Plan) -> Checkpoint:
+    """A checkpoint's tensors under our names; nothing is read."""
+    entries = {}
+    for ours, origin in plan.items():
+        entry = checkpoint.entries[origin.name]
+        entries[ours] = replace(entry, part=origin.part or entry.part, shape=origin.shape(entry.shape))
+    return Checkpoint(entries, checkpoint.source)
+
+
+def _part(build: Callable[[], nn.Module], checkpoint: Checkpoint, plan: Plan, more: Iterable[str] = ()) -> Part:
+    unused = (*official.unused_names(checkpoint, plan), *more)
+    return Part(build, planned(checkpoint, plan), unused)
+
+
+def _open_released(location: ModelLocation) -> WanFiles:
+    root = location.root
+    speech, features = _speech_part(location)
+    stated = official.transformer_config(_stated_config(root))
+    text = Checkpoint.open(existing(root / layouts.TEXT_FILE))
+    vae = Checkpoint.open(existing(root / layouts.VAE_FILE))
+    image = Checkpoint.open(existing(root / layouts.IMAGE_FILE))
+    with _naming(text):
+        umt5 = official.text_encoder_config(checkpoint_sizes.text_encoder_sizes(text.shapes))
+    with _naming(vae):
+        wan = official.vae_config(checkpoint_sizes.vae_sizes(vae.shapes))
+    with _naming(image):
+        clip = official.image_encoder_config(checkpoint_sizes.image_encoder_sizes(image.shapes))
+    return WanFiles(
+        Layout.RELEASED,
+        _transformer(location, _base_checkpoint(root, location.audio), official.transformer_plan, stated, features),
+        _part(lambda: AutoencoderKLWan(**wan), vae, official.vae_plan(vae)),
+        _part(lambda: UMT5EncoderModel(umt5), text, official.text_encoder_plan(text)),
+        _part(lambda: CLIPVisionModel(clip), image, official.image_encoder_plan(image)),
+        speech,
+        existing(root / layouts.TOKENIZER_FOLDER),
+        released_config(location.name),
+    )
+
+
+def _open_diffusers(location: ModelLocation) -> WanFiles:
+    root = location.root
+    speech, features = _speech_part(location)
+    config = read_json(root / "transformer" / "config.json")
+    stated = diffusers_names.diffusers_transformer_config(config, str(root / "transformer"))
+    base = Checkpoint.open(existing(root / "transformer"))
+    scheduler = root / "scheduler" / "scheduler_config.json"
+    shift = read_json(scheduler).get("flow_shift") if scheduler.is_file() else None
+    return WanFiles(
+        Layout.DIFFUSERS,
+        _transformer(location, base, diffusers_names.diffusers_transformer_plan, stated, features),
+        *_library_parts(root),
+        speech,
+        existing(root / "tokenizer"),
+        released_config(location.name, shift),
+    )
+
+
+def _open_own(location: ModelLocation) -> WanFiles:
+    root = location.root
+    index = ModelIndex.read(root)
+    config = read_json(root / "transformer" / "config.json")
+    network = Checkpoint.open(existing(root / "transformer"))
+    return WanFiles(
+        Layout.OWN,
+        Part(lambda: _from_config(MultiTalkTransformer3DModel, config, root / "transformer"), network),
+        *_library_parts(root),
+        _speech_part(replace(location, speech=root / "speech_encoder"))[0],
+        existing(root / "tokenizer"),
+        index.config,
+    )
+
+
+def _library_parts(root: Path) -> tuple[Part, Part, Part]:
+    """Autoencoder, text and picture encoder as diffusers and transformers save them."""
+    vae, text, image = (root / name for name in ("vae", "text_encoder", "image_encoder"))
+    vae_config = read_json(vae / "config.json")
+    umt5 = _library_config(UMT5Config, text)
+    clip = _library_config(CLIPVisionConfig, image)
+    vae_tensors, text_tensors, image_tensors = (Checkpoint.open(existing(path)) for path in (vae, text, image))
+    return (
+        Part(lambda: _from_config(AutoencoderKLWan, vae_config, vae), vae_tensors),
+        _part(lambda: UMT5EncoderModel(umt5), text_tensors, diffusers_names.text_encoder_plan(text_tensors)),
+        _part(lambda: CLIPVisionModel(clip), image_tensors, diffusers_names.image_encoder_plan(image_tensors)),
+    )
+
+
+def _speech_part(location: ModelLocation) -> tuple[Part, tuple[int, int]]:
+    """The speech encoder, and the (layers, channels) of its features."""
+    assert location.speech is not None
+    config = _library_config(Wav2Vec2Config, location.speech)
+    names = ("model.safetensors", "pytorch_model.bin")
+    path = next((location.speech / name for name in names if (location.speech / name).is_file()), None)
+    if path is None:
+        raise PolytalkError(str(location.speech), f"there is no {' or '.join(names)}", layouts.DOWNLOAD)
+    checkpoint = Checkpoint.open(path)
+    part = _part(lambda: Wav2Vec2Model(config), checkpoint, diffusers_names.speech_encoder_plan(checkpoint))
+    return part, (config.num_hidden_layers, config.hidden_size)
+
+
+def _base_checkpoint(root: Path, audio: Path | None) -> Checkpoint:
+    """The base network's shards; its index may have been replaced by the audio branch's, which names both."""
+    index, single = root / layouts.TRANSFORMER_INDEX, root / layouts.TRANSFORMER_FILE
+    if not index.is_file() and single.is_file():
+        return Checkpoint.open(single)
+    return Checkpoint.open(existing(index), search=[audio.parent] if audio else ())
+
+
+def _transformer(
+    location: ModelLocation,
+    base: Checkpoint,
+    make_plan: Callable[[Iterable[str]], Plan],
+    stated: Mapping[str, Any],
+    speech: tuple[int, int],
+) -> Part:
+    """Base network and audio branch as one."""
+    assert location.audio is not None
+    audio = Checkpoint.open(location.audio)
+    union, unused = _merge(base, audio, location.audio)
+    plan = make_plan(union)
+    tensors = planned(union, plan)
+    sizes = checkpoint_sizes.transformer_sizes(tensors.shapes, stated, speech, base.source, audio.source)
+    return _part(lambda: MultiTalkTransformer3DModel(**sizes), union, plan, unused)
+
+
+def _merge(base: Checkpoint, audio: Checkpoint, audio_file: Path) -> tuple[Checkpoint, list[str]]:
+    """Both files' tensors, and those of which only the other file's is used.
+
+    Where both hold a tensor, the index beside the audio branch decides; without it the audio branch's file does.
+    """
+    index = audio_file.parent / layouts.TRANSFORMER_INDEX
+    places = read_index(index) if index.is_file() else {}
+    yields = {name for name in audio if name in base and places.get(name, audio_file.name) != audio_file.name}
+    unused = [f"{name} ({audio_file})" for name in sorted(yields)]
+    for name in sorted(set(audio) & set(base) - yields):
+        if base.file_of(name) != audio.file_of(name):
+            unused.append(f"{name} ({base.file_of(name)})")
+    return base.merged(audio.selected(name for name in audio if name not in yields)), unused
+
+
+def released_config(name: str, flow_shift: float | None = None) -> PipelineConfig:
+    """How the released model is run: 480p, or 720p where the folder's name or its scheduler's shift says so.
+
+    Args:
+        name: of the folder or on the hub.
+        flow_shift: of the Diffusers layout's scheduler, 3 for 480p and 5 for 720p (for video without sound).
+    """
+    large = "720" in Path(name).name or (flow_shift is not None and flow_shift >= 5)
+    # a batch of guidance's predictions gains nothing at this size and takes three times the memory
+    return PipelineConfig(shift=11.0 if large else 7.0, size_class="720p" if large else "480p", batch_guidance=False)
+
+
+def _stated_config(root: Path) -> dict[str, Any]:
+    path = root / "config.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def _library_config(cls: Any, folder: Path) -> Any:
+    content = read_json(folder / "config.json")
+    with _describing(folder):
+        return cls.from_dict(content)
+
+
+def _from_config(cls: Any, config: Mapping[str, Any], folder: Path) -> Any:
+    with _describing(folder):
+        return cls.from_config(dict(config))
+
+
+@contextmanager
+def _describing(folder: Path) -> Iterator[None]:
+    """A scope in which a configuration that no model can be built from is named."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
+        path = str(folder / "config.json")
+        raise PolytalkError(path, f"does not describe a model ({error})", layouts.DOWNLOAD) from error
+
+
+@contextmanager
+def _naming(checkpoint: Checkpoint) -> Iterator[None]:
+    """A scope in which a tensor that is looked for in vain is named together with its file."""
+    try:
+        yield
+    except KeyError as error:
+        raise PolytalkError(checkpoint.source, f"lacks tensor {error.args[0]}", layouts.DOWNLOAD) from None

@@ -1,0 +1,123 @@
+"""The released model's parts, read into memory, and written as one folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from polytalk.errors import PolytalkError
+from polytalk.models.transformer import MultiTalkTransformer3DModel
+from polytalk.pipelines.config import ModelIndex, PipelineConfig
+from polytalk.pipelines.lazy_part import AfterUse, LazyPart
+from polytalk.pipelines.loading import load_into
+from polytalk.pipelines.options import LoadOptions
+from polytalk.pipelines.wan_components import WanComponents
+from polytalk.pipelines.wan_files import WAN_CLASSES, Part, WanFiles
+
+_log = logging.getLogger(__name__)
+_AFTER_USE: dict[str, AfterUse] = {"none": "keep", "model": "host", "group": "host", "stream": "drop"}
+"""`LoadOptions.offload` -> what becomes of encoders after use."""
+_SHARD = "5GB"
+"""Largest weight file that is written."""
+
+
+def load_components(
+    files: WanFiles, device: torch.device, dtype: torch.dtype, options: LoadOptions | None = None
+) -> WanComponents:
+    """Read transformer and autoencoder; the encoders are read when first used.
+
+    Args:
+        files: from `open_files`.
+        device: where the work is done.
+        dtype: format of the weights. Norms and the timestep's arithmetic stay float32, wav2vec2 does, and UMT5 is
+            bfloat16 where float16, whose range it exceeds, is asked for.
+        options: how weights are held; the transformer's stay in host memory where blocks come to the device one by one.
+
+    Raises:
+        PolytalkError: a tensor is missing, left over or of another shape.
+    """
+    choices = options or LoadOptions()
+    for name, part in files.parts().items():
+        if part.unused:
+            _log.info("%s: %d tensors are not needed, e.g. %s", name, len(part.unused), part.unused[0])
+    vae_dtype = getattr(torch, choices.vae_dtype) if choices.vae_dtype else dtype
+    text_dtype = torch.bfloat16 if dtype is torch.float16 else dtype
+    after_use = _AFTER_USE[choices.offload]
+    return WanComponents(
+        load_transformer(files.transformer, device, dtype, choices),
+        load_into(files.vae.build, files.vae.tensors, device=device, dtype=vae_dtype).requires_grad_(False),
+        LazyPart(_reader(files.text_encoder, text_dtype), device, after_use),
+        LazyPart(_reader(files.image_encoder, dtype), device, after_use),
+        LazyPart(_reader(files.speech_encoder, torch.float32), device, after_use),
+        load_tokenizer(files.tokenizer),
+        device,
+        dtype,
+    )
+
+
+def load_transformer(
+    part: Part, device: torch.device, dtype: torch.dtype, options: LoadOptions
+) -> MultiTalkTransformer3DModel:
+    """The network, quantised block by block while it is read if that is asked for."""
+    quantize = None
+    if options.quantization is not None:
+        from polytalk.pipelines.quantization import quantizer
+
+        quantize = quantizer(options.quantization)
+    place = torch.device("cpu") if options.transformer_offloaded else device
+    wide: Any = MultiTalkTransformer3DModel._keep_in_fp32_modules
+    network = load_into(part.build, part.tensors, device=place, dtype=dtype, keep_in_fp32=wide, on_module=quantize)
+    return network.requires_grad_(False)  # type: ignore[return-value]
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a folder, built from its files alone.
+
+    Raises:
+        PolytalkError: the folder holds none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        remedy = "It should hold google/umt5-xxl's spiece.model, tokenizer.json and tokenizer_config.json."
+        raise PolytalkError(str(folder), f"holds no tokenizer ({reason})", remedy) from error
+
+
+def save_components(components: WanComponents, config: PipelineConfig, folder: Path) -> None:
+    """Write everything into one folder, in our own layout; encoders are read one at a time.
+
+    Raises:
+        PolytalkError: the transformer is quantised, which its files would not show.
+        OSError: the folder cannot be written.
+    """
+    refuse_quantized(components.transformer)
+    components.transformer.save_pretrained(str(folder / "transformer"), max_shard_size=_SHARD)
+    components.vae.save_pretrained(str(folder / "vae"))
+    components.tokenizer.save_pretrained(str(folder / "tokenizer"))
+    for name, part in components.lazy_parts().items():
+        with part.use() as network:
+            network.save_pretrained(str(folder / name), max_shard_size=_SHARD)
+    ModelIndex(dict(WAN_CLASSES), config).write(folder)
+
+
+def refuse_quantized(network: nn.Module) -> None:
+    """Raise PolytalkError when a weight is not a plain floating-point tensor."""
+    for name, parameter in network.named_parameters():
+        if type(parameter.data) is not torch.Tensor or not parameter.is_floating_point():
+            remedy = "Load it without quantization, or use `polytalk weights convert`."
+            raise PolytalkError("model", f"{name} is quantised", remedy)
+
+
+def _reader(part: Part, dtype: torch.dtype) -> Callable[[torch.device], Any]:
+    def read(device: torch.device) -> nn.Module:
+        return load_into(part.build, part.tensors, device=device, dtype=dtype).requires_grad_(False)
+
+    return read
