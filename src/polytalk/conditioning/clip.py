@@ -1,7 +1,6 @@
 """Picture to tokens as the released model sees them: squeezed to a square, encoded up to CLIP's last block but one."""
 
 from __future__ import annotations
-from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
