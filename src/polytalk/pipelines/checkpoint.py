@@ -22,6 +22,8 @@ from polytalk.pipelines.weight_files import PickleFile, SafetensorsFile, WeightF
 SAFETENSORS = ".safetensors"
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 """Suffixes of files that `torch.save` wrote."""
+GGUF = ".gguf"
+"""Suffix of files of quantised weights in the GGUF formats."""
 INDEX = ".index.json"
 """Ending of the file that says which shard holds which tensor."""
 
@@ -211,7 +213,12 @@ def _open_file(path: Path) -> WeightFile:
         return SafetensorsFile(path)
     if path.suffix in PICKLES:
         return PickleFile(path)
-    raise PolytalkError(str(path), f"unknown kind of weights {path.suffix}", f"Give {SAFETENSORS} or {PICKLES}.")
+    if path.suffix == GGUF:
+        from polytalk.pipelines.quantization.files import GGUFFile  # needs an optional package
+
+        return GGUFFile(path)
+    known = f"{SAFETENSORS}, {GGUF} or {', '.join(PICKLES)}"
+    raise PolytalkError(str(path), f"unknown kind of weights {path.suffix}", f"Give {known}.")
 
 
 def _weights_in(folder: Path) -> Path:

@@ -16,6 +16,7 @@ from accelerate import init_empty_weights
 from torch import Tensor, nn
 
 from polytalk.errors import PolytalkError
+from polytalk.models.quantized import QuantizedLinear
 from polytalk.pipelines.checkpoint import Checkpoint
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -70,7 +71,7 @@ def load_into(
         for name in remaining.pop(prefix, ()):
             value = tensors[name]
             parts = name.split(".")
-            if value.is_floating_point():
+            if value.is_floating_point() and name not in scales:
                 wide = any(part in keep_in_fp32 for part in parts)
                 value = _moved(value, device, torch.float32 if wide else dtype)
             else:
@@ -80,6 +81,8 @@ def load_into(
             tensors.release()
 
     units = list(unit_names(model))
+    # scales of packed weights keep their format
+    scales = {f"{n}.weight_scale" for n, module in model.named_modules() if isinstance(module, QuantizedLinear)}
     remaining = _by_unit([name for name in wanted if name not in tied], units)
     fill("")
     for unit in units:
