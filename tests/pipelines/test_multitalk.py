@@ -85,10 +85,15 @@ def test_clips_come_one_by_one_and_join():
     assert len(whole.frames) == 25
 
 
+def record_latents(seen):
+    """Keeps the input of every prediction; calls that only prepare the conditioning have none."""
+    return lambda _, args: seen.append(args[0]) if args[0] is not None else None
+
+
 def test_later_clips_begin_with_the_frames_before():
     pipe = tiny_pipeline(motion_frames=5, colour_strength=0.0)
     seen = []
-    hook = pipe.components.transformer.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    hook = pipe.components.transformer.register_forward_pre_hook(record_latents(seen))
     clips = list(pipe.stream(scene(seconds=0.6), size=SIZE, generator=torch.Generator().manual_seed(0)))
     hook.remove()
     videos = np.concatenate([clip.frames for clip in clips])
@@ -106,7 +111,7 @@ def test_condition_shows_the_picture_or_grey():
     for fill, same in (("reference", True), ("zero", False)):
         pipe = tiny_pipeline(fill_condition=fill)
         seen = []
-        hook = pipe.components.transformer.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
+        hook = pipe.components.transformer.register_forward_pre_hook(record_latents(seen))
         run(pipe)
         hook.remove()
         still = pipe.components.autoencoder.still(_network_picture(), seen[0].shape[2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +20,10 @@ from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip, latent_frames
 from polytalk.pipelines.components import Components, build_condition
 from polytalk.pipelines.config import PipelineConfig, RunSettings
 from polytalk.pipelines.denoising import GuidedVelocity, branch_conditioning, carry_masks
+from polytalk.pipelines.options import LoadOptions
 from polytalk.pipelines.output import ClipOutput
 from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
+from polytalk.pipelines.step_cache import StepCache
 
 _MASK_CHANNELS = 4
 
@@ -63,6 +66,7 @@ class ClipChain:
         scene: what is wanted.
         generator: source of all noise.
         report: told what happens.
+        options: levers of which some work at run time.
     """
 
     def __init__(
@@ -73,7 +77,9 @@ class ClipChain:
         scene: PreparedScene,
         generator: torch.Generator | None,
         report: ProgressCallback,
+        options: LoadOptions | None = None,
     ) -> None:
+        self.options = options or LoadOptions()
         self.components, self.config, self.settings = components, config, settings
         self.scene, self.generator, self.report = scene, generator, report
         self.clips = settings.planner.plan(scene.num_frames)
@@ -100,16 +106,36 @@ class ClipChain:
         condition = build_condition(
             self.components, self.known, self.picture[:, :, 0], clip.num_frames, self.config.fill_condition
         )
-        velocity = self._guided_velocity(clip, condition)
+        step_cache = self._step_cache(clip)
+        velocity = self._guided_velocity(clip, condition, step_cache)
         self._report(Stage.DENOISE, clip)
-        latents = self._denoise(clip, velocity, condition)
+        with step_cache or nullcontext():
+            latents = self._denoise(clip, velocity, condition)
         self._report(Stage.DECODE, clip, self.settings.schedule.num_steps)
         video = self.components.decode_video(latents).float().clamp(-1, 1)
         if self.settings.colour_strength > 0:
             video = match_colour(video, self.picture, self.settings.colour_strength)
         return video
 
-    def _guided_velocity(self, clip: Clip, condition: Tensor) -> GuidedVelocity:
+    def _step_cache(self, clip: Clip) -> StepCache | None:
+        """A cache for the steps of this clip alone."""
+        kind = self.options.step_cache
+        if kind is None:
+            return None
+        return StepCache(
+            self.components.transformer,
+            kind,
+            self.settings.schedule.timesteps()[:-1],
+            threshold=self.options.step_cache_threshold,
+            size_class=self.config.size_class,
+            keep_last=self._reads_labels(clip),
+        )
+
+    def _reads_labels(self, clip: Clip) -> bool:
+        """Whether the clip's last step tells where the people are in the next clip."""
+        return self.config.carry_masks and len(self.masks) > 1 and clip is not self.clips[-1]
+
+    def _guided_velocity(self, clip: Clip, condition: Tensor, step_cache: StepCache | None) -> GuidedVelocity:
         parts, guidance = self.components, self.settings.guidance
         conditioning = branch_conditioning(
             parts.transformer,
@@ -120,15 +146,20 @@ class ClipChain:
             clip.num_latent_frames,
         )
         masks = self.masks if len(self.masks) > 1 else None
-        batched = self.config.batch_guidance
-        return GuidedVelocity(parts.transformer, guidance, conditioning, condition, masks, batched=batched)
+        parallel = self.options.parallel
+        # where blocks divide the predictions themselves, or ranks do, the network is called once for all
+        divided = self.options.chunks_branches or (parallel is not None and parallel.guidance > 1)
+        batched = self.config.batch_guidance or divided
+        return GuidedVelocity(
+            parts.transformer, guidance, conditioning, condition, masks, batched=batched, step_cache=step_cache
+        )
 
     def _denoise(self, clip: Clip, velocity: GuidedVelocity, condition: Tensor) -> Tensor:
         """Clean latents (1, C, F, h, w)."""
         shown, schedule = condition[:, _MASK_CHANNELS:], self.settings.schedule
         num_known = latent_frames(self.known.shape[2])
         known = shown[:, :, :num_known] if clip.index or self.config.keep_picture else None
-        watched = self.config.carry_masks and velocity.speaker_masks is not None and clip is not self.clips[-1]
+        watched = self._reads_labels(clip)
         velocity.watch_labels = watched and schedule.num_steps == 1
 
         def after_step(index: int, timestep: Tensor, latents: Tensor) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from polytalk.diffusion import Branch, Guidance
 from polytalk.models.transformer import Conditioning, MultiTalkTransformer3DModel
+from polytalk.pipelines.step_cache import StepCache
 
 
 def branch_conditioning(
@@ -51,6 +53,7 @@ class GuidedVelocity:
         condition: (1, 4 + C, F, H, W) mask and condition latents.
         speaker_masks: (P, H, W) bool, or None for one person.
         batched: call the network once for all branches.
+        step_cache: leaves out steps; entered by the caller.
     """
 
     def __init__(
@@ -62,11 +65,13 @@ class GuidedVelocity:
         speaker_masks: Tensor | None,
         *,
         batched: bool = True,
+        step_cache: StepCache | None = None,
     ) -> None:
         self.transformer, self.condition, self.speaker_masks = transformer, condition, speaker_masks
         self.branches = guidance.branches()
         self._guided = guidance.start_clip()
         self._batched = batched and len(conditioning) > 1
+        self._step_cache, self._step = step_cache, 0
         self._calls = [Conditioning.concatenate(conditioning)] if self._batched else list(conditioning)
         self.watch_labels = False
         """Set before a call to have `labels` filled by it."""
@@ -78,22 +83,28 @@ class GuidedVelocity:
         size = len(self.branches) if self._batched else 1
         model_input = torch.cat([latents, self.condition], dim=1).expand(size, -1, -1, -1, -1)
         outputs = []
+        if self.watch_labels and self._step_cache is not None:
+            self._step_cache.before_maps()
         for index, conditioning in enumerate(self._calls):
             masks = self.speaker_masks
             if masks is not None and conditioning.people > 1:
                 masks = masks[None].expand(size, -1, -1, -1)
             elif masks is not None:
                 masks = None
-            result = self.transformer(
-                model_input,
-                timestep.expand(size),
-                conditioning=conditioning,
-                speaker_masks=masks,
-                return_labels=self.watch_labels and index == 0 and masks is not None,
-            )
+            # one memory per prediction, so that none is given another's
+            cache = self._step_cache.context(f"call_{index}", self._step) if self._step_cache else nullcontext()
+            with cache:
+                result = self.transformer(
+                    model_input,
+                    timestep.expand(size),
+                    conditioning=conditioning,
+                    speaker_masks=masks,
+                    return_labels=self.watch_labels and index == 0 and masks is not None,
+                )
             outputs.append(result.sample.float())
             if result.labels is not None:
                 self.labels = [labels[0] for labels in result.labels]
+        self._step += 1
         predictions = torch.cat(outputs).split(1)
         return self._guided.combine(dict(zip(self.branches, predictions, strict=True)))
 
