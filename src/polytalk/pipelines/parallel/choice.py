@@ -19,7 +19,7 @@ class ParallelChoice:
     weights over all processes, each of which does all the work.
 
     Raises:
-        PolytalkError: a degree below 1, or nothing to share out.
+        PolytalkError: a degree below 1, or more ranks for guidance than it has predictions.
     """
 
     ulysses: int = 1
@@ -41,8 +41,6 @@ class ParallelChoice:
         if self.guidance > MOST_BRANCHES:
             problem = f"{self.guidance} processes for at most {MOST_BRANCHES} predictions"
             raise PolytalkError("guidance", problem, "Use ulysses for the other processes.")
-        if self.degree == 1 and not self.fsdp:
-            raise PolytalkError("parallel", "nothing is shared out", "Give ulysses, ring, guidance or fsdp.")
 
     @property
     def context(self) -> int:
@@ -81,6 +79,6 @@ class ParallelChoice:
         if processes == 1:
             remedy = "Start it by `torchrun --nproc-per-node N -m polytalk ...`, or leave the option out."
             raise PolytalkError("parallel", "there is one process only", remedy)
-        if self.degree not in (1, processes):
+        if self.degree != processes and not (self.degree == 1 and self.fsdp):
             product = f"ulysses {self.ulysses} × ring {self.ring} × guidance {self.guidance}"
             raise PolytalkError("parallel", f"{product} for {processes} processes", "The degrees must multiply to it.")

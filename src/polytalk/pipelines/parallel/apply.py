@@ -1,0 +1,53 @@
+"""From a finished model to one that works together with the other ranks'."""
+
+from __future__ import annotations
+
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from polytalk.errors import PolytalkError
+from polytalk.pipelines.components import Components
+from polytalk.pipelines.parallel.agreement import SharedComponents, share_latents
+from polytalk.pipelines.parallel.choice import ParallelChoice
+from polytalk.pipelines.parallel.context import enable_context_parallel
+from polytalk.pipelines.parallel.guidance import enable_guidance_parallel
+from polytalk.pipelines.parallel.weights import shard_encoder, shard_transformer
+
+DIMENSIONS = ("guidance", "ring", "ulysses")
+"""Of the device mesh, the one whose ranks talk most last: neighbours on the fastest links."""
+
+
+def parallelize(components: Components, choice: ParallelChoice) -> Components:
+    """Share out one model's work over the processes that `join` has brought together.
+
+    Call it on every rank with the same finished model: LoRAs loaded, weights quantised, before offload and `compile`.
+
+    Args:
+        components: a model's parts on this rank's device; its network is changed.
+        choice: degrees.
+
+    Returns:
+        Components whose encoders and decoders run on rank 0 (the text encoder everywhere when FSDP shares it out).
+
+    Raises:
+        PolytalkError: the choice does not fit the processes or the network.
+    """
+    if not dist.is_initialized():
+        raise PolytalkError("parallel", "the processes have not met", "Call polytalk.pipelines.parallel.join() first.")
+    choice.check_processes(dist.get_world_size())
+    transformer, kind = components.transformer, components.device.type
+    if choice.fsdp:
+        everyone = init_device_mesh(kind, (dist.get_world_size(),), mesh_dim_names=("fsdp",))
+        shard_transformer(transformer, everyone)
+        if (encoder := getattr(components, "text_encoder", None)) is not None:
+            shard_encoder(encoder, everyone)
+    if choice.degree > 1:
+        mesh: DeviceMesh = init_device_mesh(
+            kind, (choice.guidance, choice.ring, choice.ulysses), mesh_dim_names=DIMENSIONS
+        )
+        if choice.context > 1:
+            enable_context_parallel(transformer, choice, mesh)
+        if choice.guidance > 1:
+            enable_guidance_parallel(transformer, mesh["guidance"])
+    share_latents(transformer)  # last, so that it comes first: before anything is divided
+    return SharedComponents(components, text_on_all_ranks=choice.fsdp)
