@@ -13,6 +13,7 @@ from torch import nn
 from polytalk.errors import PolytalkError
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.pipelines.config import ModelIndex, PipelineConfig
+from polytalk.pipelines.layouts import DOWNLOAD, existing
 from polytalk.pipelines.lazy_part import AfterUse, LazyPart
 from polytalk.pipelines.loading import load_into
 from polytalk.pipelines.options import LoadOptions
@@ -76,19 +77,24 @@ def load_transformer(
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer in a folder, built from its files alone.
+    """google/umt5-xxl's tokenizer exactly as its tokenizer.json describes it.
+
+    The library's own class for T5, which its other files name, would rebuild it without its normaliser and its
+    fallback to bytes: prompts with, say, Chinese punctuation would be cut into other pieces than in the release.
 
     Raises:
         PolytalkError: the folder holds none.
     """
-    from transformers import AutoTokenizer
+    from transformers import PreTrainedTokenizerFast
 
+    path = existing(folder / "tokenizer.json")
     try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        return PreTrainedTokenizerFast(
+            tokenizer_file=str(path), pad_token="<pad>", eos_token="</s>", unk_token="<unk>", padding_side="right"
+        )
+    except Exception as error:  # the library's parser raises bare Exceptions
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        remedy = "It should hold google/umt5-xxl's spiece.model, tokenizer.json and tokenizer_config.json."
-        raise PolytalkError(str(folder), f"holds no tokenizer ({reason})", remedy) from error
+        raise PolytalkError(str(path), f"is no tokenizer ({reason})", DOWNLOAD) from error
 
 
 def save_components(components: WanComponents, config: PipelineConfig, folder: Path) -> None:

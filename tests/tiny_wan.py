@@ -1,0 +1,92 @@
+"""A tiny random model of the released family, in each of the three layouts."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
+from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers, convert_wan_vae_to_diffusers
+from safetensors.torch import load_file
+from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+
+from polytalk.models.checkpoint_sizes import image_encoder_sizes, text_encoder_sizes
+from polytalk.models.official import image_encoder_from_official, text_encoder_from_official
+from polytalk.pipelines.checkpoint import Checkpoint
+from polytalk.pipelines.layouts import IMAGE_FILE, TEXT_FILE, TOKENIZER_FOLDER, TRANSFORMER_INDEX, VAE_FILE
+from polytalk.pipelines.weights import released as names
+from polytalk.pipelines.weights.random_tensors import RandomTensors
+from polytalk.pipelines.weights.sizes import TINY as TINY_14B
+from polytalk.pipelines.weights.sizes import ModelSize
+from polytalk.pipelines.weights.tokenizer import write_tokenizer
+from polytalk.pipelines.weights.writing import write_index, write_pickle, write_safetensors, write_shards
+
+WAN, AUDIO, SPEECH = "Wan2.1-I2V-14B-480P", "MeiGen-MultiTalk", "chinese-wav2vec2-base"
+SHARD = "diffusion_pytorch_model"
+TINY = dataclasses.replace(TINY_14B, transformer=dataclasses.replace(TINY_14B.transformer, text_len=512))
+"""With as many text tokens as the Diffusers layout takes for granted."""
+
+
+def write_released(root: Path, size: ModelSize = TINY, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:
+    """The three folders as published, side by side below `root`; returns the base network's."""
+    wan, audio, speech = root / WAN, root / AUDIO, root / SPEECH
+    for folder in (wan, audio, speech):
+        folder.mkdir(parents=True)
+    draw, base, branch = RandomTensors(seed), names.base_shapes(size), names.audio_shapes(size)
+    places = write_shards(wan, SHARD, base, draw, dtype, 3, _ignore)
+    (wan / "config.json").write_text(json.dumps(size.config()))
+    write_safetensors(audio / "multitalk.safetensors", branch, draw, dtype, _ignore)
+    write_index(audio / TRANSFORMER_INDEX, places | dict.fromkeys(branch, "multitalk.safetensors"), 0)
+    image = names.image_encoder_shapes(size) | {"log_scale": (1,), "textual.token_embedding.weight": (8, 4)}
+    for file, shapes in ((TEXT_FILE, names.text_encoder_shapes(size)), (IMAGE_FILE, image)):
+        write_pickle(wan / file, shapes, draw, dtype, _ignore)
+    write_pickle(wan / VAE_FILE, names.vae_shapes(size), draw, dtype, _ignore)
+    write_tokenizer(wan / TOKENIZER_FOLDER, size.text.vocab)
+    write_safetensors(speech / "model.safetensors", names.speech_encoder_shapes(size), draw, torch.float32, _ignore)
+    (speech / "config.json").write_text(json.dumps(size.speech_config()))
+    return wan
+
+
+def write_diffusers(released: Path, root: Path, size: ModelSize = TINY) -> Path:
+    """The same model as diffusers and transformers save it, renamed by diffusers' own converters where it has them."""
+    base = dict(Checkpoint.open(released / TRANSFORMER_INDEX))
+    dtype = base["patch_embedding.weight"].dtype
+    net = size.transformer
+    wan = WanTransformer3DModel(
+        num_attention_heads=net.num_heads,
+        attention_head_dim=net.dim // net.num_heads,
+        in_channels=36,
+        text_dim=size.text.dim,
+        freq_dim=net.freq_dim,
+        ffn_dim=net.ffn_dim,
+        num_layers=net.num_layers,
+        image_dim=size.image.dim,
+        added_kv_proj_dim=net.dim,
+    ).to(dtype)
+    wan.load_state_dict(convert_wan_transformer_to_diffusers(base))
+    wan.save_pretrained(root / "transformer", max_shard_size="200KB" if size is TINY else "2GB")
+    vae = AutoencoderKLWan(base_dim=size.vae_dim).to(dtype)
+    vae.load_state_dict(convert_wan_vae_to_diffusers(dict(Checkpoint.open(released / VAE_FILE))))
+    vae.save_pretrained(root / "vae")
+    text = Checkpoint.open(released / TEXT_FILE)
+    text_encoder_from_official(dict(text), text_encoder_sizes(text.shapes)).save_pretrained(root / "text_encoder")
+    _save_image_encoder(Checkpoint.open(released / IMAGE_FILE), root / "image_encoder")
+    shutil.copytree(released / TOKENIZER_FOLDER, root / "tokenizer")
+    CLIPImageProcessor().save_pretrained(root / "image_processor")
+    UniPCMultistepScheduler(flow_shift=3.0).save_pretrained(root / "scheduler")
+    (root / "model_index.json").write_text(json.dumps({"_class_name": "WanImageToVideoPipeline"}))
+    return root
+
+
+def _save_image_encoder(released: Checkpoint, folder: Path) -> None:
+    """With its projection, as it is published in this layout."""
+    vision = image_encoder_from_official(dict(released), image_encoder_sizes(released.shapes))
+    whole = CLIPVisionModelWithProjection(vision.config).to(vision.dtype)
+    (whole.vision_model if hasattr(whole, "vision_model") else whole).load_state_dict(vision.state_dict(), strict=False)
+    whole.save_pretrained(folder)
+    assert "visual_projection.weight" in load_file(folder / "model.safetensors")
+
+
+def _ignore(written: int) -> None:
+    pass
