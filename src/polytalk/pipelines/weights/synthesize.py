@@ -15,21 +15,28 @@ from pathlib import Path
 import torch
 
 from polytalk.errors import PolytalkError
+from polytalk.pipelines.layouts import (
+    AUDIO_FILE,
+    AUDIO_REPOSITORY,
+    IMAGE_FILE,
+    SPEECH_REPOSITORY,
+    TEXT_FILE,
+    TOKENIZER_FOLDER,
+    TRANSFORMER_FILE,
+    TRANSFORMER_INDEX,
+    VAE_FILE,
+    WAN_REPOSITORIES,
+)
 from polytalk.pipelines.weights import released
 from polytalk.pipelines.weights.random_tensors import RandomTensors
 from polytalk.pipelines.weights.sizes import ModelSize
 from polytalk.pipelines.weights.tokenizer import write_tokenizer
 from polytalk.pipelines.weights.writing import write_index, write_pickle, write_safetensors, write_shards
 
-BASE_FOLDER = "Wan2.1-I2V-14B-480P"
-AUDIO_FOLDER = "MeiGen-MultiTalk"
-SPEECH_FOLDER = "chinese-wav2vec2-base"
-STEM = "diffusion_pytorch_model"
-AUDIO_FILE = "multitalk.safetensors"
-TEXT_FILE = "models_t5_umt5-xxl-enc-bf16.pth"
-IMAGE_FILE = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
-VAE_FILE = "Wan2.1_VAE.pth"
-TOKENIZER = Path("google") / "umt5-xxl"
+BASE_FOLDER, AUDIO_FOLDER, SPEECH_FOLDER = (
+    repository.split("/")[1] for repository in (WAN_REPOSITORIES[0], AUDIO_REPOSITORY, SPEECH_REPOSITORY)
+)
+STEM = TRANSFORMER_FILE.removesuffix(".safetensors")
 NUM_SHARDS = 7
 
 
@@ -100,7 +107,7 @@ def synthesize(folder: Path, recipe: Recipe, written: Callable[[str, int], None]
     total += (folder / AUDIO_FOLDER / AUDIO_FILE).stat().st_size
     # as published: the audio branch's index lists Wan's shards as well, which lie in the other folder
     joint = base_map | dict.fromkeys(audio_names, AUDIO_FILE)
-    write_index(folder / AUDIO_FOLDER / f"{STEM}.safetensors.index.json", joint, total)
+    write_index(folder / AUDIO_FOLDER / TRANSFORMER_INDEX, joint, total)
     _write_small_files(folder, recipe)
 
 
@@ -128,7 +135,7 @@ def _write_small_files(folder: Path, recipe: Recipe) -> None:
     _write_json(folder / BASE_FOLDER / "config.json", recipe.size.config())
     if recipe.network_only:
         return
-    write_tokenizer(folder / BASE_FOLDER / TOKENIZER, recipe.size.text.vocab)
+    write_tokenizer(folder / BASE_FOLDER / TOKENIZER_FOLDER, recipe.size.text.vocab)
     _write_json(folder / SPEECH_FOLDER / "config.json", recipe.size.speech_config())
     features = {
         "do_normalize": True,

@@ -1,4 +1,4 @@
-"""A small tokenizer in the files of google/umt5-xxl: it reads English; other characters become the unknown token."""
+"""A small tokenizer in the files of google/umt5-xxl: characters, words of a few sentences, and bytes for the rest."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def write_tokenizer(folder: Path, vocab: int = 512) -> None:
         vocab_size=vocab,
         hard_vocab_limit=False,
         model_type="unigram",
+        byte_fallback=True,
         pad_id=0,
         eos_id=1,
         unk_id=2,
@@ -46,10 +47,10 @@ def write_tokenizer(folder: Path, vocab: int = 512) -> None:
 def _fast_tokenizer(scored: list[tuple[str, float]]) -> str:
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-    tokenizer = Tokenizer(models.Unigram(scored, unk_id=2))
+    tokenizer = Tokenizer(models.Unigram(scored, unk_id=2, byte_fallback=True))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in _SPECIAL.values()])
     return tokenizer.to_str()

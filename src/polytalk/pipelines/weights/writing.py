@@ -50,7 +50,7 @@ def write_safetensors(
         file.write(len(encoded).to_bytes(8, "little") + encoded)
         for name, shape in shapes.items():
             for piece in chunks(name, shape):
-                data = memoryview(piece.to(dtype).contiguous().flatten().view(torch.uint8).numpy())
+                data = piece.to(dtype).contiguous().flatten().view(torch.uint8).numpy().data
                 file.write(data)
                 written(data.nbytes)
 
