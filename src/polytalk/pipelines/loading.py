@@ -8,7 +8,7 @@ e.g. quantised: the device then never holds the unquantised model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -36,6 +36,7 @@ def load_into(
     dtype: torch.dtype | None = None,
     keep_in_fp32: Sequence[str] = (),
     on_module: Callable[[str, nn.Module], None] | None = None,
+    leave_out: Collection[str] = (),
 ) -> Model:
     """Build a model and fill it.
 
@@ -49,6 +50,7 @@ def load_into(
         keep_in_fp32: parameters with one of these as a part of their dotted name become float32.
         on_module: called with (name, module) as soon as a unit is filled: each entry of a list of blocks, else each
             child of the model. It may change the module in place.
+        leave_out: tensors to leave without memory, on the meta device; they are checked like the others.
 
     Returns:
         The model in evaluation mode.
@@ -83,7 +85,7 @@ def load_into(
     units = list(unit_names(model))
     # scales of packed weights keep their format
     scales = {f"{n}.weight_scale" for n, module in model.named_modules() if isinstance(module, QuantizedLinear)}
-    remaining = _by_unit([name for name in wanted if name not in tied], units)
+    remaining = _by_unit([name for name in wanted if name not in tied and name not in leave_out], units)
     fill("")
     for unit in units:
         fill(unit)
@@ -175,5 +177,5 @@ def _move_buffers(model: nn.Module, device: torch.device | str) -> None:
     """Buffers that checkpoints do not hold were built on the CPU."""
     for module in model.modules():
         for name, buffer in module._buffers.items():
-            if buffer is not None and buffer.device != torch.device(device):
+            if buffer is not None and buffer.device.type != "meta" and buffer.device != torch.device(device):
                 module._buffers[name] = buffer.to(device)
