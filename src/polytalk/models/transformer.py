@@ -111,7 +111,9 @@ class MultiTalkTransformer3DModel(
     _supports_gradient_checkpointing = True
     _skip_layerwise_casting_patterns = ["patch_embedding", "condition_embedder", "norm"]  # noqa: RUF012
     _no_split_modules = ["MultiTalkTransformerBlock"]  # noqa: RUF012
-    _keep_in_fp32_modules = ["time_embedder", "scale_shift_table", "norm1", "norm2", "norm3", "norm_audio"]  # noqa: RUF012
+    _keep_in_fp32_modules = [  # noqa: RUF012
+        "time_embedder", "time_proj", "scale_shift_table", "norm1", "norm2", "norm3", "norm_audio",
+    ]  # fmt: skip
     _repeated_blocks = ["MultiTalkTransformerBlock"]  # noqa: RUF012
 
     @register_to_config
@@ -334,7 +336,7 @@ class MultiTalkTransformer3DModel(
         embed = self.condition_embedder
         sinusoid = embed.timesteps_proj(timestep.float())
         temb = embed.time_embedder(sinusoid.to(embed.time_embedder.linear_1.weight.dtype))
-        modulation = embed.time_proj(embed.act_fn(temb).to(self.patch_embedding.weight.dtype))
+        modulation = embed.time_proj(embed.act_fn(temb).to(embed.time_proj.weight.dtype))
         return temb, modulation.unflatten(1, (6, -1))
 
     def _to_sample(
