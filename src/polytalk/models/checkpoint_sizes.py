@@ -45,8 +45,8 @@ def transformer_sizes(
         raise PolytalkError(base_source, problem, _NEEDED)
     audio = _audio_sizes(shapes, speech, audio_source)
     query = shapes.get("blocks.0.audio_attn.to_q.weight")
-    if query is None or query[1] != width:
-        made_for = "no network at all" if query is None else f"a network of width {query[1]}"
+    if query is None or query[0] != width:  # rows, for columns may be packed
+        made_for = "no network at all" if query is None else f"a network of width {query[0]}"
         problem = f"its audio branch is made for {made_for}, but {base_source} has width {width}{_known_width(width)}"
         raise PolytalkError(audio_source, problem, _NEEDED)
     heads = stated.get("num_attention_heads", max(1, width // _HEAD_DIM))

@@ -126,7 +126,9 @@ def _open_released(location: ModelLocation) -> WanFiles:
         clip = official.image_encoder_config(checkpoint_sizes.image_encoder_sizes(image.shapes))
     return WanFiles(
         Layout.RELEASED,
-        _transformer(location, _base_checkpoint(root, location.audio), official.transformer_plan, stated, features),
+        _transformer(
+            location, lambda: _base_checkpoint(root, location.audio), official.transformer_plan, stated, features
+        ),
         _part(lambda: AutoencoderKLWan(**wan), vae, official.vae_plan(vae)),
         _part(lambda: UMT5EncoderModel(umt5), text, official.text_encoder_plan(text)),
         _part(lambda: CLIPVisionModel(clip), image, official.image_encoder_plan(image)),
@@ -141,12 +143,17 @@ def _open_diffusers(location: ModelLocation) -> WanFiles:
     speech, features = _speech_part(location)
     config = read_json(root / "transformer" / "config.json")
     stated = diffusers_names.diffusers_transformer_config(config, str(root / "transformer"))
-    base = Checkpoint.open(existing(root / "transformer"))
     scheduler = root / "scheduler" / "scheduler_config.json"
     shift = read_json(scheduler).get("flow_shift") if scheduler.is_file() else None
     return WanFiles(
         Layout.DIFFUSERS,
-        _transformer(location, base, diffusers_names.diffusers_transformer_plan, stated, features),
+        _transformer(
+            location,
+            lambda: Checkpoint.open(existing(root / "transformer")),
+            diffusers_names.diffusers_transformer_plan,
+            stated,
+            features,
+        ),
         *_library_parts(root),
         speech,
         existing(root / "tokenizer"),
@@ -161,7 +168,10 @@ def _open_own(location: ModelLocation) -> WanFiles:
     network = Checkpoint.open(existing(root / "transformer"))
     return WanFiles(
         Layout.OWN,
-        Part(lambda: _from_config(MultiTalkTransformer3DModel, config, root / "transformer"), network),
+        Part(
+            _with_quantized(lambda: _from_config(MultiTalkTransformer3DModel, config, root / "transformer"), network),
+            network,
+        ),
         *_library_parts(root),
         _speech_part(replace(location, speech=root / "speech_encoder"))[0],
         existing(root / "tokenizer"),
@@ -199,26 +209,48 @@ def _speech_part(location: ModelLocation) -> tuple[Part, tuple[int, int]]:
 def _base_checkpoint(root: Path, audio: Path | None) -> Checkpoint:
     """The base network's shards; its index may have been replaced by the audio branch's, which names both."""
     index, single = root / layouts.TRANSFORMER_INDEX, root / layouts.TRANSFORMER_FILE
-    if not index.is_file() and single.is_file():
-        return Checkpoint.open(single)
+    packed = sorted(root.glob("*.gguf"))
+    if not index.is_file() and (single.is_file() or len(packed) == 1):
+        return Checkpoint.open(single if single.is_file() else packed[0])
     return Checkpoint.open(existing(index), search=[audio.parent] if audio else ())
 
 
 def _transformer(
     location: ModelLocation,
-    base: Checkpoint,
+    open_base: Callable[[], Checkpoint],
     make_plan: Callable[[Iterable[str]], Plan],
     stated: Mapping[str, Any],
     speech: tuple[int, int],
 ) -> Part:
-    """Base network and audio branch as one."""
+    """Base network and audio branch as one. A file that holds both, as quantised ones do, needs no base."""
     assert location.audio is not None
-    audio = Checkpoint.open(location.audio)
-    union, unused = _merge(base, audio, location.audio)
-    plan = make_plan(union)
+    audio = _plain(Checkpoint.open(location.audio), location.audio)
+    if "patch_embedding.weight" in audio:
+        base = union = audio
+        unused: list[str] = []
+    else:
+        base = _plain(open_base(), location.root)
+        union, unused = _merge(base, audio, location.audio)
+    plan = official.transformer_plan(union) if base is audio else make_plan(union)
     tensors = planned(union, plan)
     sizes = checkpoint_sizes.transformer_sizes(tensors.shapes, stated, speech, base.source, audio.source)
-    return _part(lambda: MultiTalkTransformer3DModel(**sizes), union, plan, unused)
+    return _part(_with_quantized(lambda: MultiTalkTransformer3DModel(**sizes), tensors), union, plan, unused)
+
+
+def _with_quantized(build: Callable[[], nn.Module], tensors: Checkpoint) -> Callable[[], nn.Module]:
+    """`build`, with layers that hold quantised weights where the file has such."""
+    from polytalk.pipelines.quantization import is_quantized, with_quantized_layers
+
+    return with_quantized_layers(build, tensors) if is_quantized(tensors) else build
+
+
+def _plain(checkpoint: Checkpoint, path: Path) -> Checkpoint:
+    """Without optimum-quanto's packing of names; its map lies beside the file, of the same ending if there are more."""
+    from polytalk.pipelines.quantization import plain_form
+
+    maps = sorted((path.parent if path.is_file() else path).glob("quantization_map*.json"))
+    same = [file for file in maps if path.stem.endswith(file.stem.removeprefix("quantization_map"))]
+    return plain_form(checkpoint, next(iter(same), maps[0] if len(maps) == 1 else None))
 
 
 def _merge(base: Checkpoint, audio: Checkpoint, audio_file: Path) -> tuple[Checkpoint, list[str]]:
