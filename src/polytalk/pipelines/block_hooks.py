@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from polytalk.models.attention import ContextKeyValues, ContextTokens, Rotary
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 
+RECOMPILE_LIMIT = 64
+"""Graphs of one block: with and without several people, and for each new size until sizes are taken as variable."""
+
 
 class CompiledBlock(ModelHook):
     """Runs the block as one compiled graph (`torch.compile`, fullgraph), shared by all blocks of the same shape.
@@ -35,7 +38,9 @@ class CompiledBlock(ModelHook):
         if hidden_states is None or (kwargs.get("return_map") or args[6:7] == (True,)):
             return forward(hidden_states, *args, **kwargs)
         if self._compiled is None:
-            self._compiled = torch.compile(forward, backend=self.backend, fullgraph=True)
+            self._compiled = torch.compile(
+                forward, backend=self.backend, fullgraph=True, recompile_limit=RECOMPILE_LIMIT
+            )
         return self._compiled(hidden_states, *args, **kwargs)
 
 

@@ -140,3 +140,6 @@ def _offload_text_encoder(part: Any, device: torch.device) -> None:
 
     part.device = HOST
     part.preparations.append(prepare)
+    if part.loaded:
+        with part.use() as network:
+            prepare(network)

@@ -14,7 +14,7 @@ from typing import Any
 from polytalk.errors import PolytalkError
 from polytalk.pipelines.parallel.choice import ParallelChoice
 
-QUANTIZATIONS = ("int8", "fp8", "int4")
+QUANTIZATIONS = ("int8", "int8-dynamic", "fp8", "int4")
 """Number formats that the blocks' linear layers can be converted to while loading."""
 OFFLOADS = ("none", "model", "group", "stream")
 """Where weights wait until they are needed, from the fastest to the one that needs least memory."""
@@ -50,7 +50,7 @@ class LoadOptions:
     """
 
     quantization: str | None = None
-    """"int8", "fp8" or "int4" for the linear layers of the blocks; a file that is quantised is recognised by itself."""
+    """"int8", "int8-dynamic", "fp8" or "int4" for the linear layers of the blocks; a file that is quantised is recognised by itself."""
     loras: tuple[LoraChoice, ...] = ()
     """Adapters, laid over one another."""
     offload: str = "none"
@@ -92,6 +92,9 @@ class LoadOptions:
         if shares and self.step_cache == "firstblock":
             problem = "firstblock decides by the tokens each process holds, so that processes would disagree and hang"
             raise PolytalkError("step_cache", problem, "Use teacache or magcache, which decide by the step alone.")
+        if self.parallel is not None and self.parallel.fsdp and self.transformer_offloaded:
+            problem = f"{self.offload} moves weights that fsdp shares out among the processes"
+            raise PolytalkError("offload", problem, 'Use "none" or "model" with fsdp, or leave fsdp out.')
 
     @property
     def transformer_offloaded(self) -> bool:
