@@ -189,7 +189,7 @@ class BlockStream:
         if slot.used is not None:
             slot.used.synchronize()
         loaded, end = _Loaded(index, need, slot), 0
-        target = memoryview(slot.host.numpy())
+        target = memoryview(slot.host.numpy())  # type: ignore[arg-type]  # an array's stubs do not say so
         for piece in sorted(self.blocks[index], key=lambda piece: (str(piece.path), piece.start)):
             if not piece.need & need:
                 continue
@@ -218,11 +218,8 @@ class BlockStreamHook(ModelHook):
         """Called by diffusers with the block's arguments."""
         states = args[0] if args else kwargs.get("hidden_states")
         context = args[1] if len(args) > 1 else kwargs.get("context")
-        if states is None:
-            need = Need.CONTEXT
-        else:
-            need = Need.ALL if isinstance(context, ContextTokens) else Need.TOKENS
-        self.stream.bring(self.index, need)
+        need = Need.ALL if isinstance(context, ContextTokens) else Need.TOKENS
+        self.stream.bring(self.index, Need.CONTEXT if states is None else need)
         return args, kwargs
 
 
