@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from polytalk.diffusion import AdaptiveProjection, FlowMatchingSchedule, Guidance
 from polytalk.errors import PolytalkError
 from polytalk.pipelines.clips import ClipPlanner
+from polytalk.pipelines.presets import find_preset
 
 INDEX_NAME = "model_index.json"
 """The file that makes a folder a model: its components and these settings."""
@@ -96,6 +97,9 @@ class PipelineConfig:
 class RunChoices(TypedDict, total=False):
     """What a caller may choose for one run; anything left out, or None, is the model's default."""
 
+    preset: str | None
+    """"quality", "balanced" or "fast": steps, shift and guidance together (see `polytalk.pipelines.presets`); any of
+    them that is given besides takes precedence."""
     num_inference_steps: int | None
     """Steps of the sampler."""
     guidance_scale: float | None
@@ -129,7 +133,7 @@ class RunSettings:
 
     @classmethod
     def choose(cls, config: PipelineConfig, **choices: Unpack[RunChoices]) -> RunSettings:
-        """The config's values where the caller has no wish.
+        """The config's values where the caller has no wish; a preset lies between the two.
 
         Raises:
             PolytalkError: naming the field that makes no sense.
@@ -139,8 +143,10 @@ class RunSettings:
         if unknown:
             raise TypeError(f"unknown argument {unknown[0]!r}; known are {', '.join(RunChoices.__annotations__)}")
         projection = choices.pop("adaptive_projection", False)
+        preset = choices.pop("preset", None)
+        together = find_preset(preset, config.size_class).settings if preset is not None else {}
         wishes: dict[str, Any] = {name: value for name, value in choices.items() if value is not None}
-        chosen = dataclasses.replace(config, **wishes)
+        chosen = dataclasses.replace(config, **{**together, **wishes})
         adaptive = AdaptiveProjection() if projection is True else projection or None
         return cls(
             FlowMatchingSchedule(chosen.num_inference_steps, chosen.shift),
