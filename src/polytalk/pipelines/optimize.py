@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from diffusers import attention_backend
+from diffusers.hooks import HookRegistry
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 
 from polytalk.errors import PolytalkError
@@ -16,6 +17,8 @@ from polytalk.pipelines.block_hooks import cast_blocks, compile_blocks, run_bran
 from polytalk.pipelines.components import Components
 from polytalk.pipelines.offload import HOST, offload_blocks, offload_layers
 from polytalk.pipelines.options import LoadOptions
+from polytalk.pipelines.streaming import HOOK_NAME as STREAM_HOOK
+from polytalk.pipelines.streaming import BlockStream, BlockStreamHook, stream_of
 
 NARROW = torch.float8_e4m3fn
 """Format of the blocks' weights under layer-wise casting."""
@@ -53,6 +56,7 @@ def apply_options(
         from polytalk.pipelines.lora import load_loras
 
         load_loras(transformer, options.loras)
+    stream = _take_off_stream(transformer)
     if options.attention_backend is not None:
         set_attention_backend(transformer, options.attention_backend, device)
     if options.compile:
@@ -68,6 +72,8 @@ def apply_options(
         from polytalk.pipelines.parallel.apply import parallelize
 
         shared = parallelize(components, options.parallel)
+    if stream is not None or options.offload == "stream":
+        _put_on_stream(transformer, stream)
     _offload(components, options.offload, device)
     return shared
 
@@ -127,8 +133,22 @@ def _offload(components: Any, offload: str, device: torch.device) -> None:
         raise PolytalkError("offload", "this model's encoders are small and stay", 'Use "none" or "group".')
     if offload == "group":
         offload_blocks(components.transformer, device)
-    elif offload == "stream":
-        raise PolytalkError("offload", "streaming needs blocks on disk", "Load the model with this option.")
+
+
+def _take_off_stream(transformer: MultiTalkTransformer3DModel) -> BlockStream | None:
+    """The stream that the blocks were loaded with: its hooks are the innermost and have to become the outermost."""
+    stream = stream_of(transformer)
+    if stream is not None:
+        for block in transformer.blocks:
+            HookRegistry.check_if_exists_or_initialize(block).remove_hook(STREAM_HOOK, recurse=False)
+    return stream
+
+
+def _put_on_stream(transformer: MultiTalkTransformer3DModel, stream: BlockStream | None) -> None:
+    if stream is None:
+        raise PolytalkError("offload", "the blocks are in memory, not on disk", 'Load the model with offload "stream".')
+    for index, block in enumerate(transformer.blocks):
+        HookRegistry.check_if_exists_or_initialize(block).register_hook(BlockStreamHook(stream, index), STREAM_HOOK)
 
 
 def _offload_text_encoder(part: Any, device: torch.device) -> None:
