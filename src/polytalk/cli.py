@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from polytalk.cli_errors import reports_errors
+from polytalk.cli_weights import weights_app
 
 app = typer.Typer(
     name="polytalk",
@@ -18,6 +21,7 @@ app = typer.Typer(
 )
 evaluate_app = typer.Typer(help="Measure what a model can do.", no_args_is_help=True)
 app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(weights_app, name="weights")
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="Video to write, .mp4.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same video.")]
@@ -179,6 +183,10 @@ def info() -> None:
 
 def main() -> None:
     """Entry point of `polytalk`."""
+    # what libraries say of themselves while they are imported is not the user's business
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    for library in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(library).addFilter(lambda record: record.levelno >= logging.ERROR)
     app()
 
 

@@ -1,0 +1,153 @@
+"""`polytalk weights`: get the published files, check them, convert them, or make random ones of their size."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polytalk.cli_errors import reports_errors
+from polytalk.errors import PolytalkError
+
+weights_app = typer.Typer(
+    help="Get, check, convert or synthesise the weights of the released model.", no_args_is_help=True
+)
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Blocks = Annotated[int | None, typer.Option(min=1, help="Blocks of the network.", show_default="the size's own")]
+
+
+@weights_app.command("list")
+@reports_errors
+def list_command() -> None:
+    """Show the published files that Polytalk knows, their sizes and where they are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from polytalk.pipelines.weights.catalogue import CATALOGUE, SETS
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "GB", "repository", "what"):
+        table.add_column(column, justify="right" if column == "GB" else "left", overflow="fold")
+    for entry in CATALOGUE:
+        table.add_row(entry.name, f"{entry.size / 1e9:.1f}" if entry.size else "?", entry.repository, entry.note)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print()
+    for name, parts in SETS.items():
+        console.print(f"{name}: {', '.join(parts)}")
+    console.print("\nGet a model with: polytalk weights download 480p")
+
+
+@weights_app.command()
+@reports_errors
+def download(
+    names: Annotated[list[str], typer.Argument(help="Names or sets of `polytalk weights list`, e.g. 480p.")],
+    to: Annotated[Path, typer.Option(help="Folder of the repositories' folders.")] = Path("weights"),
+    yes: Yes = False,
+    quiet: Quiet = False,
+) -> None:
+    """Get published files: says what and how much, asks, resumes what was cut off, checks sizes and hashes."""
+    from polytalk.pipelines.weights.catalogue import choose
+    from polytalk.pipelines.weights.download import RemoteFile, plan_download
+    from polytalk.pipelines.weights.synthesize import free_bytes
+
+    say = _say(quiet)
+    plan = plan_download(choose(names), to)
+    for folder in dict.fromkeys(file.folder for file in plan.files):
+        whole = [file for file in plan.files if file.folder == folder]
+        missing = [file for file in plan.missing if file.folder == folder]
+        say(f"{whole[0].repository} -> {folder}")
+        say(f"  {len(whole)} files, {_gigabytes(whole)}; to download: {len(missing)}, {_gigabytes(missing)}")
+        for file in missing:
+            say(f"    {file.size / 1e9:8.3f} GB  {file.path}")
+    say(f"in all {plan.missing_bytes / 1e9:.1f} GB; free in {to}: {free_bytes(to) / 1e9:.1f} GB")
+    plan.check_disk()
+    if plan.missing:
+        _ask(yes, "download")
+    if quiet:
+        from huggingface_hub.utils import disable_progress_bars
+
+        disable_progress_bars()
+
+    def report(file: RemoteFile, what: str) -> None:
+        if what != "checking" or file.size > 10**8:
+            say(f"{what}: {file.target}")
+
+    plan.run(report)
+    say(f"all {len(plan.files)} files are there and whole: {to}")
+
+
+@weights_app.command()
+@reports_errors
+def synthesize(
+    folder: Annotated[Path, typer.Argument(help="New folder to write.")],
+    size: Annotated[str, typer.Option(help="14b: as published. tiny: for trying things.")] = "14b",
+    blocks: Blocks = None,
+    small_encoders: Annotated[
+        bool, typer.Option("--small-encoders", help="Encoders as small as the network allows.")
+    ] = False,
+    network_only: Annotated[bool, typer.Option("--network-only", help="Leave out the encoders.")] = False,
+    dtype: Annotated[str, typer.Option(help="Of network and text encoder.")] = "bfloat16",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same weights.")] = 0,
+    yes: Yes = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a random model in the released layout, to test loading and speed without the published weights."""
+    import torch
+
+    from polytalk.pipelines.precision import choose_dtype
+    from polytalk.pipelines.weights.sizes import choose_size
+    from polytalk.pipelines.weights.synthesize import Recipe, check_target, free_bytes
+    from polytalk.pipelines.weights.synthesize import synthesize as write
+
+    chosen = choose_dtype(dtype, torch.device("cpu"))
+    recipe = Recipe(choose_size(size, blocks, small_encoders), chosen, seed, network_only)
+    check_target(folder, recipe.num_bytes)
+    say = _say(quiet)
+    say(f"{recipe.num_bytes / 1e9:.2f} GB -> {folder} ({free_bytes(folder) / 1e9:.1f} GB free)")
+    if recipe.num_bytes > 10**10:
+        _ask(yes, "write")
+    with _progress(recipe.num_bytes, quiet) as advance:
+        write(folder, recipe, advance)
+    say(f"written: {folder}")
+
+
+@contextmanager
+def _progress(total: int, quiet: bool) -> Iterator[Callable[[str, int], None]]:
+    """A bar on stderr, told (file, bytes)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet, transient=True)
+    with bar:
+        task = bar.add_task("", total=total)
+        yield lambda file, count: bar.update(task, advance=count, description=Path(file).name[:40])
+
+
+def _ask(yes: bool, verb: str) -> None:
+    """Ask unless told not to.
+
+    Raises:
+        PolytalkError: nobody is there to answer.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise PolytalkError("--yes", f"nobody can be asked whether to {verb} this", "Give --yes.")
+    if not typer.confirm(f"{verb.capitalize()}?"):
+        raise typer.Exit(0)
+
+
+def _say(quiet: bool) -> Callable[[str], None]:
+    return (lambda line: None) if quiet else (lambda line: typer.echo(line))
+
+
+def _gigabytes(files: list) -> str:
+    return f"{sum(file.size for file in files) / 1e9:.1f} GB"
