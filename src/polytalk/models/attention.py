@@ -19,8 +19,12 @@ from polytalk.models.token_shard import TokenShard
 
 MATMUL = "matmul"
 
-LARGEST_SCORE_MATRIX = 2**27
-"""Entries (256 MiB in bfloat16) above which no matrix of scores is formed unasked."""
+LARGEST_SCORE_MATRIX = 2**24
+"""Entries (32 MiB in bfloat16) of the scores up to which plain products take all of them at once."""
+SCORES_IN_CACHE = 2**22
+"""Entries (8 MiB in bfloat16) of the scores that plain products form at a time when there are more than that."""
+LARGEST_SAVED_SCORES = 2**27
+"""Entries (256 MiB in bfloat16) above which no scores are kept unasked for the backward pass."""
 
 
 class Rotary(NamedTuple):
@@ -65,7 +69,7 @@ def rotate(x: Tensor, rotary: Rotary) -> Tensor:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, backend: Any = None, parallel_config: Any = None) -> Tensor:
-    """Attention of (B, L, heads, d) over keys and values (B, S, heads, d).
+    """Attention of (B, L, heads, d) over keys (B, S, heads, d) and values (B, S, heads, d or fewer).
 
     `backend` is a name diffusers knows, "matmul" (two plain products), or None: PyTorch's kernel, but plain products
     where these are known to be faster.
@@ -73,18 +77,38 @@ def attend(query: Tensor, key: Tensor, value: Tensor, backend: Any = None, paral
     if backend is None and parallel_config is None and _plain_products_are_faster(query, key):
         backend = MATMUL
     if backend == MATMUL and parallel_config is None:
-        query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-        return (scores.softmax(-1) @ value).transpose(1, 2)
+        return _plain_products(query, key, value)
     backend = None if backend == MATMUL else backend
-    return dispatch_attention_fn(query, key, value, backend=backend, parallel_config=parallel_config)
+    width = value.shape[-1]
+    if width < query.shape[-1]:  # PyTorch would fall back to the kernel that forms all scores
+        value = F.pad(value, (0, query.shape[-1] - width))
+    return dispatch_attention_fn(query, key, value, backend=backend, parallel_config=parallel_config)[..., :width]
+
+
+def _plain_products(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention as two products, a few rows of one head at a time when the scores would not stay in the cache."""
+    query, key, value = (x.transpose(1, 2) for x in (query * query.shape[-1] ** -0.5, key, value))
+    scores = query.shape[:3].numel() * key.shape[2]
+    if scores <= LARGEST_SCORE_MATRIX or (torch.is_grad_enabled() and query.requires_grad):
+        return ((query @ key.transpose(-1, -2)).softmax(-1) @ value).transpose(1, 2)
+    rows = max(1, SCORES_IN_CACHE // key.shape[2])
+    out = query.new_empty(*query.shape[:3], value.shape[-1])
+    for sample in range(query.shape[0]):
+        for head in range(query.shape[1]):
+            keys, values = key[sample, head].t(), value[sample, head]
+            for start in range(0, query.shape[2], rows):
+                few = query[sample, head, start : start + rows]
+                out[sample, head, start : start + rows] = (few @ keys).softmax(-1) @ values
+    return out.transpose(1, 2)
 
 
 def _plain_products_are_faster(query: Tensor, key: Tensor) -> bool:
-    # PyTorch's CPU kernel gains nothing from bfloat16: plain products took 0.4-0.6 of its time forward and 0.35 with
-    # the backward pass (720 tokens, AVX-512 BF16); in float32 the kernel wins
-    scores = query.shape[0] * query.shape[1] * query.shape[2] * key.shape[1]
-    return query.device.type == "cpu" and query.dtype == torch.bfloat16 and scores <= LARGEST_SCORE_MATRIX
+    # PyTorch's CPU kernel gains nothing from bfloat16: plain products took 0.4-0.6 of its time forward, with 720 tokens
+    # and with 33,000, and 0.35 with the backward pass (720 tokens, AVX-512 BF16); in float32 the kernel wins
+    if query.device.type != "cpu" or query.dtype != torch.bfloat16:
+        return False
+    keeps_scores = torch.is_grad_enabled() and query.requires_grad
+    return not keeps_scores or query.shape[:3].numel() * key.shape[1] <= LARGEST_SAVED_SCORES
 
 
 class AttentionProcessor:
@@ -130,9 +154,9 @@ class SelfAttentionProcessor(AttentionProcessor):
         return key[:, :count] if self._token_shard is None else self._token_shard.first_tokens(key, count)
 
     def _attend_reference(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        # never by plain products, which would form the map of every head
+        # by the kernel that forms no matrix of scores, whatever was asked for, where gradients would keep it
         backend = None if self._attention_backend == MATMUL else self._attention_backend
-        return dispatch_attention_fn(query, key, value, backend=backend)
+        return attend(query, key, value, backend)
 
 
 class ContextAttentionProcessor(AttentionProcessor):

@@ -2,8 +2,7 @@
 
 Softmax over the first latent frame's tokens, averaged over heads, summed inside each mask and divided by the mask's
 token count (paper, section 3.4). It is computed as attention whose values are the masks, so that no matrix of
-(heads, L, L / F) is formed; the values are padded to the head width, without which PyTorch falls back to the kernel
-that forms it.
+(heads, L, L / F) is formed.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -35,7 +33,7 @@ def reference_attention_map(
         query: (B, L, heads, d), after normalisation and rotary embedding.
         key: (B, S, heads, d), those of the reference frame.
         masks: (B, classes, S) bool.
-        attend: attention on such tensors.
+        attend: attention on such tensors, with values that may be narrower.
 
     Returns:
         (B, classes, L) float32; the row of an empty class is 0.
@@ -43,9 +41,8 @@ def reference_attention_map(
     heads, width = query.shape[2:]
     shares = []
     for chunk in masks.split(width, dim=1):  # one chunk unless there are more classes than channels in a head
-        value = F.pad(chunk.transpose(1, 2).to(query.dtype), (0, width - chunk.shape[1]))
-        out = attend(query, key, value[:, :, None].expand(-1, -1, heads, -1).contiguous())
-        shares.append(out[..., : chunk.shape[1]].float().mean(2))
+        value = chunk.transpose(1, 2).to(query.dtype)[:, :, None]
+        shares.append(attend(query, key, value.expand(-1, -1, heads, -1)).float().mean(2))
     # divided afterwards, in float32: 1 / count is not exact in bfloat16
     return torch.cat(shares, dim=-1).transpose(1, 2) / masks.sum(-1, keepdim=True).clamp(min=1)
 
