@@ -7,6 +7,7 @@ same methods.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from polytalk.models.mini_text_encoder import MiniTextEncoder
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.pipelines.clips import TEMPORAL_STRIDE, latent_frames
 from polytalk.pipelines.config import ModelIndex, PipelineConfig
+from polytalk.pipelines.options import LoadOptions
 
 _SPEECH_CHUNK = 1500
 """Video frames of sound encoded at once (a minute)."""
@@ -155,7 +157,13 @@ MINI_CLASSES: dict[str, type] = {
 """A folder names classes; only those listed here are ever built."""
 
 
-def load_mini(folder: Path, listed: dict[str, str], device: torch.device, dtype: torch.dtype) -> MiniComponents:
+def load_mini(
+    folder: Path,
+    listed: dict[str, str],
+    device: torch.device,
+    dtype: torch.dtype,
+    options: LoadOptions | None = None,
+) -> MiniComponents:
     """Load every component of a model of mini's family.
 
     Args:
@@ -163,6 +171,7 @@ def load_mini(folder: Path, listed: dict[str, str], device: torch.device, dtype:
         listed: component -> class name, from the folder's index.
         device: where to.
         dtype: format of the weights.
+        options: the transformer may be quantised, or streamed from disk.
 
     Raises:
         PolytalkError: a component is missing, unknown or damaged.
@@ -172,7 +181,24 @@ def load_mini(folder: Path, listed: dict[str, str], device: torch.device, dtype:
         problem = f"the components of {folder} are {', '.join(listed.values()) or 'none'}"
         raise PolytalkError("model", problem, f"Known are {', '.join(wanted.values())}, and those of the 14B model.")
     parts = {name: _load_part(cls, folder / name) for name, cls in MINI_CLASSES.items()}
-    return MiniComponents(**parts).to(device, dtype)  # type: ignore[arg-type]
+    components = MiniComponents(**parts).to(device, dtype)  # type: ignore[arg-type]
+    if options is not None and options.quantization is not None:
+        from polytalk.pipelines.quantization import quantize
+
+        quantize(components.transformer, options.quantization)
+    if options is not None and options.offload == "stream":
+        components.transformer = _streamed(folder / "transformer", device, dtype)
+    return components
+
+
+def _streamed(folder: Path, device: torch.device, dtype: torch.dtype) -> MultiTalkTransformer3DModel:
+    from polytalk.pipelines.checkpoint import Checkpoint
+    from polytalk.pipelines.streaming import load_streamed
+
+    config = MultiTalkTransformer3DModel.load_config(str(folder))
+    wide: Any = MultiTalkTransformer3DModel._keep_in_fp32_modules
+    build = partial(MultiTalkTransformer3DModel.from_config, config)
+    return load_streamed(build, Checkpoint.open(folder), device=device, dtype=dtype, keep_in_fp32=wide)
 
 
 def save_mini(components: MiniComponents, config: PipelineConfig, folder: Path) -> None:

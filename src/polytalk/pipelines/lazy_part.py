@@ -36,7 +36,7 @@ class LazyPart(Generic[Model]):
 
     @classmethod
     def of(cls, network: Model, device: torch.device | None = None) -> LazyPart[Model]:
-        """A network that is there already; it is never dropped, for there is nowhere to read it from."""
+        """A network that is there already, in host memory or on the device; dropping it frees nothing."""
         place = device or next((p.device for p in network.parameters()), torch.device("cpu"))
         return cls(lambda to: network.to(to), place)
 

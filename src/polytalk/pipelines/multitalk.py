@@ -57,14 +57,15 @@ class MultiTalkPipeline:
     Args:
         components: the model's networks.
         config: the model's defaults.
+        options: levers that have been applied to the components; step caches and the like work at run time.
 
     Example:
         pipe = MultiTalkPipeline.from_pretrained("mini")
         pipe(Scene(image="a.png", speakers=[Speaker("left.wav"), Speaker("right.wav")])).save("talk.mp4")
     """
 
-    def __init__(self, components: Components, config: PipelineConfig) -> None:
-        self.components, self.config = components, config
+    def __init__(self, components: Components, config: PipelineConfig, options: LoadOptions | None = None) -> None:
+        self.components, self.config, self.options = components, config, options or LoadOptions()
 
     @classmethod
     def from_pretrained(
@@ -92,10 +93,14 @@ class MultiTalkPipeline:
         Raises:
             PolytalkError: unknown model, missing or damaged file, another kind of checkpoint, unknown device or format.
         """
+        if options is not None and options.parallel is not None:
+            from polytalk.pipelines.parallel import join
+
+            device = join(device)
         chosen_device = choose_device(device)
         dtype = choose_dtype(torch_dtype, chosen_device)
         components, config = _load(_locate(model, audio, speech), chosen_device, dtype, options)
-        return cls(components, config)
+        return cls(components, config, options)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write index and weights into one folder so that `from_pretrained(folder)` loads them.
@@ -167,7 +172,7 @@ class MultiTalkPipeline:
         settings = RunSettings.choose(self.config, **choices)
         report = progress or _ignore
         prepared = self._prepared(scene, size, report)
-        chain = ClipChain(self.components, self.config, settings, prepared, generator, report)
+        chain = ClipChain(self.components, self.config, settings, prepared, generator, report, self.options)
         return iter(chain)
 
     def __call__(
@@ -217,13 +222,21 @@ def _load(
     location: ModelLocation, device: torch.device, dtype: torch.dtype, options: LoadOptions | None
 ) -> tuple[Components, PipelineConfig]:
     """Components of whichever family the files are, with what `options` ask for applied."""
+    if options is not None and options.offload == "stream" and options.quantization is not None:
+        problem = "blocks that are streamed from disk cannot be converted on the way"
+        remedy = "Write them in that format first, with `polytalk weights convert`; it is recognised then."
+        raise PolytalkError("quantization", problem, remedy)
     components: Components
     index = ModelIndex.read(location.root) if location.layout is Layout.OWN else None
     if index is not None and index.components != WAN_CLASSES:
-        components, config = load_mini(location.root, index.components, device, dtype), index.config
+        components, config = load_mini(location.root, index.components, device, dtype, options), index.config
     else:
         files = open_files(location)
         components, config = wan_loading.load_components(files, device, dtype, options), files.config
+    if options is not None:
+        from polytalk.pipelines.optimize import apply_options
+
+        components = apply_options(components, options, device)
     return components, config
 
 

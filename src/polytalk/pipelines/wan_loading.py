@@ -64,16 +64,22 @@ def load_components(
 def load_transformer(
     part: Part, device: torch.device, dtype: torch.dtype, options: LoadOptions
 ) -> MultiTalkTransformer3DModel:
-    """The network, quantised block by block while it is read if that is asked for."""
-    quantize = None
-    if options.quantization is not None:
-        from polytalk.pipelines.quantization import quantizer
-
-        quantize = quantizer(options.quantization)
-    place = torch.device("cpu") if options.transformer_offloaded else device
+    """The network as `options` ask: streamed from disk, or read whole and quantised block by block meanwhile."""
     wide: Any = MultiTalkTransformer3DModel._keep_in_fp32_modules
-    network = load_into(part.build, part.tensors, device=place, dtype=dtype, keep_in_fp32=wide, on_module=quantize)
-    return network.requires_grad_(False)  # type: ignore[return-value]
+    network: Any
+    if options.offload == "stream":
+        from polytalk.pipelines.streaming import load_streamed
+
+        network = load_streamed(part.build, part.tensors, device=device, dtype=dtype, keep_in_fp32=wide)
+    else:
+        quantize = None
+        if options.quantization is not None:
+            from polytalk.pipelines.quantization import quantizer
+
+            quantize = quantizer(options.quantization)
+        place = torch.device("cpu") if options.transformer_offloaded else device
+        network = load_into(part.build, part.tensors, device=place, dtype=dtype, keep_in_fp32=wide, on_module=quantize)
+    return network.requires_grad_(False)
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch.distributed as dist
+from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from polytalk.errors import PolytalkError
 from polytalk.pipelines.components import Components
+from polytalk.pipelines.lazy_part import LazyPart
 from polytalk.pipelines.parallel.agreement import SharedComponents, share_latents
 from polytalk.pipelines.parallel.choice import ParallelChoice
 from polytalk.pipelines.parallel.context import enable_context_parallel
@@ -40,7 +42,7 @@ def parallelize(components: Components, choice: ParallelChoice) -> Components:
         everyone = init_device_mesh(kind, (dist.get_world_size(),), mesh_dim_names=("fsdp",))
         shard_transformer(transformer, everyone)
         if (encoder := getattr(components, "text_encoder", None)) is not None:
-            shard_encoder(encoder, everyone)
+            _shard_when_read(encoder, everyone)
     if choice.degree > 1:
         mesh: DeviceMesh = init_device_mesh(
             kind, (choice.guidance, choice.ring, choice.ulysses), mesh_dim_names=DIMENSIONS
@@ -51,3 +53,18 @@ def parallelize(components: Components, choice: ParallelChoice) -> Components:
             enable_guidance_parallel(transformer, mesh["guidance"])
     share_latents(transformer)  # last, so that it comes first: before anything is divided
     return SharedComponents(components, text_on_all_ranks=choice.fsdp)
+
+
+def _shard_when_read(encoder: LazyPart | nn.Module, mesh: DeviceMesh) -> None:
+    """Share out an encoder now, or whenever it is read."""
+
+    def shard(network: nn.Module) -> nn.Module:
+        shard_encoder(network, mesh)
+        return network
+
+    if not isinstance(encoder, LazyPart):
+        shard(encoder)
+        return
+    encoder.preparations.append(shard)
+    if encoder.loaded:
+        encoder.drop()
