@@ -61,6 +61,17 @@ def choose_size(width: int, height: int, size_class: str = "mini") -> Size:
     return sizes[min(sizes, key=lambda ratio: abs(ratio - aspect))]
 
 
+def scaled_size(width: int, height: int, shorter: int, step: int = 16) -> Size:
+    """The (height, width) nearest to the aspect of a picture of `width` × `height` pixels with a given shorter side.
+
+    Args:
+        shorter: pixels, a multiple of `step`.
+        step: both sides are multiples of it.
+    """
+    longer = max(shorter, round(shorter * max(width, height) / min(width, height) / step) * step)
+    return (shorter, longer) if width >= height else (longer, shorter)
+
+
 @dataclass(frozen=True)
 class PictureFit:
     """How a picture is scaled to cover a size and cropped about its centre."""

@@ -25,6 +25,9 @@ RELEASED_NEGATIVE_PROMPT = (
     "legs, many people in the background, walking backwards"
 )
 
+RELEASED_SHIFTS = {"480p": 7.0, "720p": 11.0}
+"""Timestep shift of the released model by size class."""
+
 
 @dataclass(frozen=True)
 class PipelineConfig:
@@ -92,6 +95,19 @@ class PipelineConfig:
                 raise cause from None
             field = ".".join(["defaults", *map(str, first["loc"])])
             raise PolytalkError(field, first["msg"], "Correct it in the model's index.") from None
+
+    def for_size_class(self, size_class: str) -> PipelineConfig:
+        """The same model at another size: the released one knows 480p and 720p, each with a shift of its own.
+
+        Raises:
+            PolytalkError: the model does not know it.
+        """
+        if size_class == self.size_class:
+            return self
+        if size_class not in RELEASED_SHIFTS or self.size_class not in RELEASED_SHIFTS:
+            known = [*RELEASED_SHIFTS] if self.size_class in RELEASED_SHIFTS else [self.size_class]
+            raise PolytalkError("size class", f"this model does not know {size_class!r}", f"Use {' or '.join(known)}.")
+        return dataclasses.replace(self, size_class=size_class, shift=RELEASED_SHIFTS[size_class])
 
 
 class RunChoices(TypedDict, total=False):
