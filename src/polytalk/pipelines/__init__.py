@@ -5,16 +5,21 @@ from polytalk.pipelines.clips import Clip, ClipPlanner
 from polytalk.pipelines.components import Components, MiniComponents
 from polytalk.pipelines.config import PipelineConfig, RunChoices, RunSettings
 from polytalk.pipelines.multitalk import MultiTalkPipeline, embedded_models
+from polytalk.pipelines.options import LoadOptions, LoraChoice, ParallelChoice
 from polytalk.pipelines.output import ClipOutput, TalkOutput
 from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
+from polytalk.pipelines.wan_components import WanComponents
 
 __all__ = [
     "Clip",
     "ClipOutput",
     "ClipPlanner",
     "Components",
+    "LoadOptions",
+    "LoraChoice",
     "MiniComponents",
     "MultiTalkPipeline",
+    "ParallelChoice",
     "PipelineConfig",
     "PreparedScene",
     "Progress",
@@ -23,5 +28,6 @@ __all__ = [
     "RunSettings",
     "Stage",
     "TalkOutput",
+    "WanComponents",
     "embedded_models",
 ]
