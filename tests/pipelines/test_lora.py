@@ -11,8 +11,13 @@ from safetensors.torch import save_file
 from tiny_model import tiny_components
 
 from polytalk.errors import PolytalkError
-from polytalk.pipelines.lora import LoraSet, load_loras
+from polytalk.pipelines.block_hooks import cast_blocks, compile_blocks, run_branches_in_turn
+from polytalk.pipelines.checkpoint import Checkpoint
+from polytalk.pipelines.lora import LoraSet, load_loras, loras_of
+from polytalk.pipelines.offload import offload_blocks
 from polytalk.pipelines.options import LoraChoice
+from polytalk.pipelines.quantization import quantize, quantizer
+from polytalk.pipelines.streaming import load_streamed
 
 
 def tiny_transformer(dtype=torch.float32):
@@ -223,7 +228,6 @@ def test_metadata_of_diffusers(tmp_path):
 @pytest.mark.parametrize("scheme", ["int8", "int4", "fp8"])
 def test_on_quantised_weights(tmp_path, scheme):
     """Fusing would round the change away: it stays beside, and the norms change in place."""
-    from polytalk.pipelines.quantization import quantizer
 
     def quantised():
         transformer = wide_transformer()
@@ -349,6 +353,96 @@ def test_compiles_without_graph_break_or_recompilation(tmp_path):
             loras.set_scales({"a": scale})
             torch.testing.assert_close(compiled(x), layer(x))
     assert len(graphs) == 1
+
+
+def test_compiled_blocks_stay_one_graph(tmp_path):
+    """The lever as it is applied: blocks compiled around layers with adapters; scales change without recompiling."""
+    path, changes = make_adapter(tiny_transformer(), tmp_path, "a", 1, whole=True)
+    transformer = tiny_transformer()
+    loras = load_loras(transformer, [LoraChoice(path)])
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    compile_blocks(transformer, backend)
+    assert_close(call(transformer, 1), call(add_plainly(tiny_transformer(), (1.0, changes)), 1))
+    count = len(graphs)
+    loras.set_scales({"a": 0.5})
+    assert_close(call(transformer, 1), call(add_plainly(tiny_transformer(), (0.5, changes)), 1))
+    assert len(graphs) == count <= 2
+
+
+def test_all_levers_at_once(tmp_path):
+    """int8 blocks in host memory, brought one by one, predictions in turn: the adapter acts as without any of these."""
+    path, _ = make_adapter(wide_transformer(), tmp_path, "a", 1, whole=True)
+    outputs = []
+    for levers in (False, True):
+        transformer = wide_transformer()
+        quantize(transformer, "int8")
+        loras = load_loras(transformer, [LoraChoice(path, 0.7)])
+        if levers:
+            run_branches_in_turn(transformer)
+            cast_blocks(transformer, torch.float8_e4m3fn, torch.float32)
+            offload_blocks(transformer, torch.device("cpu"))
+        first = call(transformer)
+        loras.set_scales({"a": 0.1})
+        outputs.append((first, call(transformer)))
+    for plain, levered in zip(*outputs, strict=True):
+        assert_close(levered, plain)
+    assert (outputs[0][0] - outputs[0][1]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("scheme", [None, "int8"])
+def test_on_blocks_streamed_from_disk(tmp_path, scheme):
+    path, _ = make_adapter(wide_transformer(), tmp_path, "a", 1, whole=True)
+    resident = wide_transformer()
+    if scheme is not None:
+        quantize(resident, scheme)
+    save_file({name: tensor.contiguous() for name, tensor in resident.state_dict().items()}, tmp_path / "w.safetensors")
+    streamed = load_streamed(wide_transformer, Checkpoint.open(tmp_path / "w.safetensors"), dtype=torch.float32)
+    before = call(streamed)
+    assert_close(before, call(resident))
+    loras = load_loras(streamed, [LoraChoice(path, 0.7)])
+    load_loras(resident, [LoraChoice(path, 0.7)])
+    assert_close(call(streamed), call(resident))
+    assert "blocks.0.attn1.to_q" in loras.fuse()
+    assert_close(call(streamed), call(resident))
+    for each in (loras, loras_of(resident)):
+        each.set_scales({"a": 0.3})
+    assert_close(call(streamed), call(resident))
+    loras.remove()
+    assert torch.equal(call(streamed), before)
+
+
+def test_a_transformer_knows_its_adapters(tmp_path):
+    transformer = tiny_transformer()
+    path, changes = make_adapter(transformer, tmp_path, "a", 1)
+    assert loras_of(transformer) is None
+    loras = load_loras(transformer, [LoraChoice(path, 0.5)])
+    assert loras_of(transformer) is loras is load_loras(transformer, [LoraChoice(path, 0.25)])
+    assert_close(call(transformer), call(add_plainly(tiny_transformer(), (0.75, changes))))
+
+
+def test_choice_from_text():
+    assert LoraChoice.parse("a/b.safetensors:0.8") == LoraChoice("a/b.safetensors", 0.8)
+    assert LoraChoice.parse("a/b.safetensors") == LoraChoice("a/b.safetensors", 1.0)
+    assert LoraChoice.parse("C:\\loras\\b.safetensors") == LoraChoice("C:\\loras\\b.safetensors", 1.0)
+    assert LoraChoice.parse("C:\\b.safetensors:-1") == LoraChoice("C:\\b.safetensors", -1.0)
+    for text, message in (
+        ("b.safetensors:strong", "'strong' is not a number"),
+        ("b:nan", "scale of nan"),
+        (":1", "names no file"),
+    ):
+        with pytest.raises(PolytalkError, match=message):
+            LoraChoice.parse(text)
+
+
+def test_choice_of_a_file_with_a_colon(tmp_path):
+    path = tmp_path / "style:soft"
+    path.touch()
+    assert LoraChoice.parse(str(path)) == LoraChoice(str(path), 1.0)
 
 
 def test_only_biases_and_lone_alphas(tmp_path):

@@ -33,8 +33,10 @@ from polytalk.models.lora_branch import LoraBranch, LoraTerm
 from polytalk.models.lora_formats import LayerDelta, LoraWeights, read_lora
 from polytalk.pipelines.checkpoint import Checkpoint
 from polytalk.pipelines.options import LoraChoice
+from polytalk.pipelines.streaming import stream_of
 
 HOOK = "polytalk_lora"
+KEEPER = "polytalk_loras"
 BRANCH = "lora_branch"
 """Name of the submodule that holds a layer's adapters."""
 
@@ -46,6 +48,14 @@ class _AddBranch(ModelHook):
         """(..., in) -> (..., out)."""
         output = self.fn_ref.original_forward(hidden_states, *args, **kwargs)
         return output + getattr(module, BRANCH)(hidden_states)
+
+
+class _Keeper(ModelHook):
+    """Lets `loras_of` find the set by its transformer; changes nothing."""
+
+    def __init__(self, loras: LoraSet) -> None:
+        super().__init__()
+        self.loras = loras
 
 
 @dataclass
@@ -70,13 +80,15 @@ class LoraSet:
             if getattr(module, "fused_projections", False):
                 problem = f"{name} has fused projections"
                 raise PolytalkError("lora", problem, "Load LoRAs first, or call unfuse_qkv_projections().")
-            if hasattr(module, BRANCH):
-                raise PolytalkError("lora", "the transformer has a set of LoRAs", "Add to that, or remove it first.")
+        if loras_of(transformer) is not None:
+            raise PolytalkError("lora", "the transformer has a set of LoRAs", "Add to it: loras_of(transformer).load.")
+        HookRegistry.check_if_exists_or_initialize(transformer).register_hook(_Keeper(self), KEEPER)
         self.transformer = transformer
         self.fused = False
         self._reversible = True
         self._adapters: dict[str, _Adapter] = {}
         self._originals: dict[str, Tensor] = {}
+        self._inside: set[str] = set()  # layers whose weights hold their adapters
 
     @property
     def scales(self) -> dict[str, float]:
@@ -193,6 +205,8 @@ class LoraSet:
     @torch.no_grad()
     def _rebuild(self, formerly: Iterable[str] = (), reversible: bool = True) -> None:
         """Give every layer the branch it needs now, and every weight its value."""
+        if (stream := stream_of(self.transformer)) is not None:
+            stream.clear()  # the last block's weights lie in a buffer and do not count as loaded
         with _group_offloading_off(self.transformer):
             for name in dict.fromkeys([*formerly, *self._touched_layers()]):
                 self._set_branch(name)
@@ -209,15 +223,15 @@ class LoraSet:
             for adapter_name, adapter in self._adapters.items()
             if name in adapter.weights.layers
         ]
-        if not terms or self._weight_is_changed(module):
+        self._inside.discard(name)
+        if not terms:
+            return
+        if not isinstance(module, nn.Linear) or (self.fused and _is_plain(module.weight) and _is_plain(module.bias)):
+            self._inside.add(name)
             return
         device, dtype = _place(module, self.transformer)
         module.add_module(BRANCH, LoraBranch(terms, self.scales, device, dtype))
         registry.register_hook(_AddBranch(), HOOK)
-
-    def _weight_is_changed(self, module: nn.Module) -> bool:
-        """Whether a layer's adapters go into its weight, not beside it."""
-        return not isinstance(module, nn.Linear) or (self.fused and _is_plain(module.weight) and _is_plain(module.bias))
 
     def _write_weights(self, reversible: bool = True) -> None:
         """Give each parameter its original value plus all changes; those without change get the original back."""
@@ -258,8 +272,7 @@ class LoraSet:
             for name, difference in adapter.weights.parameters.items():
                 changes.setdefault(name, []).append((adapter.scale, LayerDelta(weight=difference)))
             for name, delta in adapter.weights.layers.items():
-                module = self.transformer.get_submodule(name)
-                if not self._weight_is_changed(module):
+                if name not in self._inside:
                     continue
                 if delta.weight is not None or delta.down is not None:
                     changes.setdefault(f"{name}.weight", []).append((adapter.scale, delta))
@@ -269,14 +282,25 @@ class LoraSet:
 
 
 def load_loras(transformer: nn.Module, choices: Sequence[LoraChoice]) -> LoraSet:
-    """Lay adapters over a transformer, each at its scale, beside its weights; see `LoraSet` for fusing and more.
+    """Lay adapters over a transformer, each at its scale, beside its weights and any adapters it has already.
+
+    Returns:
+        The transformer's set, with which they are fused, scaled and removed; `loras_of` finds it again.
 
     Raises:
-        PolytalkError: a file is damaged or for another architecture (naming the first tensor that does not fit).
+        PolytalkError: a file is damaged or for another architecture (naming the first tensor that does not fit). None
+            of the files has then been loaded.
     """
-    loras = LoraSet(transformer)
+    loras = loras_of(transformer) or LoraSet(transformer)
     loras.load_all(choices)
     return loras
+
+
+def loras_of(transformer: nn.Module) -> LoraSet | None:
+    """The adapters of a transformer; None if it never had any."""
+    registry = getattr(transformer, "_diffusers_hook", None)
+    keeper = None if registry is None else registry.get_hook(KEEPER)
+    return keeper.loras if isinstance(keeper, _Keeper) else None
 
 
 def read_lora_file(path: str | Path, transformer: nn.Module) -> LoraWeights:
@@ -345,4 +369,5 @@ def _place(module: nn.Module, transformer: Any) -> tuple[torch.device, torch.dty
     weight: Any = module.weight
     if _is_plain(weight):
         return weight.device, weight.dtype
-    return weight.device, transformer.patch_embedding.weight.dtype
+    always_there = transformer.patch_embedding.weight
+    return always_there.device if weight.is_meta else weight.device, always_there.dtype

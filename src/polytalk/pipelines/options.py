@@ -40,6 +40,26 @@ class LoraChoice:
         if not math.isfinite(self.scale):
             raise PolytalkError("lora", f"{self.path} has a scale of {self.scale}", "Give a number, e.g. 1.0.")
 
+    @classmethod
+    def parse(cls, text: str) -> LoraChoice:
+        """FILE or FILE:SCALE as typed, e.g. "style.safetensors:0.8".
+
+        Raises:
+            PolytalkError: what follows the colon is not a number, or nothing precedes it.
+        """
+        path, colon, scale = text.rpartition(":")
+        if not colon or "/" in scale or "\\" in scale or Path(text).exists():
+            return cls(text)
+        remedy = "Give FILE or FILE:SCALE, e.g. style.safetensors:0.8."
+        if not path:
+            raise PolytalkError("lora", f"{text!r} names no file", remedy)
+        try:
+            return cls(path, float(scale))
+        except PolytalkError:
+            raise
+        except ValueError:
+            raise PolytalkError("lora", f"{scale!r} is not a number in {text!r}", remedy) from None
+
 
 @dataclass(frozen=True)
 class LoadOptions:
@@ -71,6 +91,9 @@ class LoadOptions:
     """"teacache", "magcache" or "firstblock": leave out the blocks in steps that would hardly change anything."""
     step_cache_threshold: float | None = None
     """Change up to which a step is left out, larger is faster; None is the cache's default."""
+    step_cache_numbers: tuple[float, ...] | None = None
+    """For networks without published numbers, or in their place: TeaCache's polynomial, highest power first; MagCache's
+    ratios, one a step."""
     branch_chunking: bool | None = None
     """Run guidance's predictions one after the other inside each block: a block's weights come once a step, at the
     activation memory of one prediction. None: where the transformer's weights are offloaded."""
@@ -86,6 +109,8 @@ class LoadOptions:
         threshold = self.step_cache_threshold
         if threshold is not None and not (threshold >= 0 and math.isfinite(threshold)):
             raise PolytalkError("step_cache_threshold", f"it is {threshold}", "Give 0 (never skip) or more, e.g. 0.2.")
+        if self.step_cache_numbers is not None and self.step_cache not in ("teacache", "magcache"):
+            raise PolytalkError("step_cache_numbers", f"{self.step_cache} takes none", "Use teacache or magcache.")
         if threshold is not None and self.step_cache is None:
             raise PolytalkError("step_cache_threshold", "there is no step cache", "Choose one with step_cache.")
         shares = self.parallel is not None and (self.parallel.context > 1 or self.parallel.fsdp)
