@@ -90,11 +90,48 @@ def open_files(location: ModelLocation) -> WanFiles:
     Raises:
         PolytalkError: a file is missing or damaged, or holds another kind of model; names file and tensor.
     """
-    openers = {Layout.OWN: _open_own, Layout.RELEASED: _open_released, Layout.DIFFUSERS: _open_diffusers}
-    files = openers[location.layout](location)
+    config = run_config(location)
+    parts = {name: opener() for name, opener in part_openers(location).items()}
+    files = WanFiles(location.layout, **parts, tokenizer=existing(tokenizer_folder(location)), config=config)
     for part in files.parts().values():
         part.check()
     return files
+
+
+def part_openers(location: ModelLocation) -> dict[str, Callable[[], Part]]:
+    """What opens each network's files, so that one can be looked at when another is missing or damaged."""
+    root = location.root
+    if location.layout is Layout.RELEASED:
+        return {
+            "transformer": lambda: _released_transformer(location),
+            "vae": lambda: _released_vae(root),
+            "text_encoder": lambda: _released_text_encoder(root),
+            "image_encoder": lambda: _released_image_encoder(root),
+            "speech_encoder": lambda: _speech_part(location),
+        }
+    own = location.layout is Layout.OWN
+    speech = replace(location, speech=root / "speech_encoder") if own else location
+    return {
+        "transformer": lambda: _own_transformer(root) if own else _diffusers_transformer(location),
+        "vae": lambda: _library_vae(root / "vae"),
+        "text_encoder": lambda: _library_text_encoder(root / "text_encoder"),
+        "image_encoder": lambda: _library_image_encoder(root / "image_encoder"),
+        "speech_encoder": lambda: _speech_part(speech),
+    }
+
+
+def tokenizer_folder(location: ModelLocation) -> Path:
+    """Where google/umt5-xxl's tokenizer should be."""
+    return location.root / (layouts.TOKENIZER_FOLDER if location.layout is Layout.RELEASED else "tokenizer")
+
+
+def run_config(location: ModelLocation) -> PipelineConfig:
+    """How the model is run."""
+    if location.layout is Layout.OWN:
+        return ModelIndex.read(location.root).config
+    scheduler = location.root / "scheduler" / "scheduler_config.json"
+    diffusers = location.layout is Layout.DIFFUSERS and scheduler.is_file()
+    return released_config(location.name, read_json(scheduler).get("flow_shift") if diffusers else None)
 
 
 def planned(checkpoint: Checkpoint, plan: Plan) -> Checkpoint:
@@ -111,90 +148,64 @@ def _part(build: Callable[[], nn.Module], checkpoint: Checkpoint, plan: Plan, mo
     return Part(build, planned(checkpoint, plan), unused)
 
 
-def _open_released(location: ModelLocation) -> WanFiles:
+def _released_transformer(location: ModelLocation) -> Part:
     root = location.root
-    speech, features = _speech_part(location)
     stated = official.transformer_config(_stated_config(root))
-    text = Checkpoint.open(existing(root / layouts.TEXT_FILE))
+    return _transformer(location, lambda: _base_checkpoint(root, location.audio), official.transformer_plan, stated)
+
+
+def _released_vae(root: Path) -> Part:
     vae = Checkpoint.open(existing(root / layouts.VAE_FILE))
-    image = Checkpoint.open(existing(root / layouts.IMAGE_FILE))
-    with _naming(text):
-        umt5 = official.text_encoder_config(checkpoint_sizes.text_encoder_sizes(text.shapes))
     with _naming(vae):
         wan = official.vae_config(checkpoint_sizes.vae_sizes(vae.shapes))
+    return _part(lambda: AutoencoderKLWan(**wan), vae, official.vae_plan(vae))
+
+
+def _released_text_encoder(root: Path) -> Part:
+    text = Checkpoint.open(existing(root / layouts.TEXT_FILE))
+    with _naming(text):
+        umt5 = official.text_encoder_config(checkpoint_sizes.text_encoder_sizes(text.shapes))
+    return _part(lambda: UMT5EncoderModel(umt5), text, official.text_encoder_plan(text))
+
+
+def _released_image_encoder(root: Path) -> Part:
+    image = Checkpoint.open(existing(root / layouts.IMAGE_FILE))
     with _naming(image):
         clip = official.image_encoder_config(checkpoint_sizes.image_encoder_sizes(image.shapes))
-    return WanFiles(
-        Layout.RELEASED,
-        _transformer(
-            location, lambda: _base_checkpoint(root, location.audio), official.transformer_plan, stated, features
-        ),
-        _part(lambda: AutoencoderKLWan(**wan), vae, official.vae_plan(vae)),
-        _part(lambda: UMT5EncoderModel(umt5), text, official.text_encoder_plan(text)),
-        _part(lambda: CLIPVisionModel(clip), image, official.image_encoder_plan(image)),
-        speech,
-        existing(root / layouts.TOKENIZER_FOLDER),
-        released_config(location.name),
-    )
+    return _part(lambda: CLIPVisionModel(clip), image, official.image_encoder_plan(image))
 
 
-def _open_diffusers(location: ModelLocation) -> WanFiles:
-    root = location.root
-    speech, features = _speech_part(location)
-    config = read_json(root / "transformer" / "config.json")
-    stated = diffusers_names.diffusers_transformer_config(config, str(root / "transformer"))
-    scheduler = root / "scheduler" / "scheduler_config.json"
-    shift = read_json(scheduler).get("flow_shift") if scheduler.is_file() else None
-    return WanFiles(
-        Layout.DIFFUSERS,
-        _transformer(
-            location,
-            lambda: Checkpoint.open(existing(root / "transformer")),
-            diffusers_names.diffusers_transformer_plan,
-            stated,
-            features,
-        ),
-        *_library_parts(root),
-        speech,
-        existing(root / "tokenizer"),
-        released_config(location.name, shift),
-    )
+def _diffusers_transformer(location: ModelLocation) -> Part:
+    folder = location.root / "transformer"
+    stated = diffusers_names.diffusers_transformer_config(read_json(folder / "config.json"), str(folder))
+    plan = diffusers_names.diffusers_transformer_plan
+    return _transformer(location, lambda: Checkpoint.open(existing(folder)), plan, stated)
 
 
-def _open_own(location: ModelLocation) -> WanFiles:
-    root = location.root
-    index = ModelIndex.read(root)
-    config = read_json(root / "transformer" / "config.json")
-    network = Checkpoint.open(existing(root / "transformer"))
-    return WanFiles(
-        Layout.OWN,
-        Part(
-            _with_quantized(lambda: _from_config(MultiTalkTransformer3DModel, config, root / "transformer"), network),
-            network,
-        ),
-        *_library_parts(root),
-        _speech_part(replace(location, speech=root / "speech_encoder"))[0],
-        existing(root / "tokenizer"),
-        index.config,
-    )
+def _own_transformer(root: Path) -> Part:
+    folder = root / "transformer"
+    config = read_json(folder / "config.json")
+    network = Checkpoint.open(existing(folder))
+    build = _with_quantized(lambda: _from_config(MultiTalkTransformer3DModel, config, folder), network)
+    return Part(build, network)
 
 
-def _library_parts(root: Path) -> tuple[Part, Part, Part]:
-    """Autoencoder, text and picture encoder as diffusers and transformers save them."""
-    vae, text, image = (root / name for name in ("vae", "text_encoder", "image_encoder"))
-    vae_config = read_json(vae / "config.json")
-    umt5 = _library_config(UMT5Config, text)
-    clip = _library_config(CLIPVisionConfig, image)
-    vae_tensors, text_tensors, image_tensors = (Checkpoint.open(existing(path)) for path in (vae, text, image))
-    return (
-        Part(lambda: _from_config(AutoencoderKLWan, vae_config, vae), vae_tensors),
-        _part(lambda: UMT5EncoderModel(umt5), text_tensors, diffusers_names.text_encoder_plan(text_tensors)),
-        _part(lambda: CLIPVisionModel(clip), image_tensors, diffusers_names.image_encoder_plan(image_tensors)),
-    )
+def _library_vae(folder: Path) -> Part:
+    config = read_json(folder / "config.json")
+    return Part(lambda: _from_config(AutoencoderKLWan, config, folder), Checkpoint.open(existing(folder)))
 
 
-def _speech_part(location: ModelLocation) -> tuple[Part, tuple[int, int]]:
-    """The speech encoder, and the (layers, channels) of its features."""
+def _library_text_encoder(folder: Path) -> Part:
+    umt5, tensors = _library_config(UMT5Config, folder), Checkpoint.open(existing(folder))
+    return _part(lambda: UMT5EncoderModel(umt5), tensors, diffusers_names.text_encoder_plan(tensors))
+
+
+def _library_image_encoder(folder: Path) -> Part:
+    clip, tensors = _library_config(CLIPVisionConfig, folder), Checkpoint.open(existing(folder))
+    return _part(lambda: CLIPVisionModel(clip), tensors, diffusers_names.image_encoder_plan(tensors))
+
+
+def _speech_part(location: ModelLocation) -> Part:
     assert location.speech is not None
     config = _library_config(Wav2Vec2Config, location.speech)
     names = ("model.safetensors", "pytorch_model.bin")
@@ -202,8 +213,13 @@ def _speech_part(location: ModelLocation) -> tuple[Part, tuple[int, int]]:
     if path is None:
         raise PolytalkError(str(location.speech), f"there is no {' or '.join(names)}", layouts.DOWNLOAD)
     checkpoint = Checkpoint.open(path)
-    part = _part(lambda: Wav2Vec2Model(config), checkpoint, diffusers_names.speech_encoder_plan(checkpoint))
-    return part, (config.num_hidden_layers, config.hidden_size)
+    return _part(lambda: Wav2Vec2Model(config), checkpoint, diffusers_names.speech_encoder_plan(checkpoint))
+
+
+def _speech_features(folder: Path) -> tuple[int, int]:
+    """(layers, channels) of the speech encoder's features."""
+    config = _library_config(Wav2Vec2Config, folder)
+    return config.num_hidden_layers, config.hidden_size
 
 
 def _base_checkpoint(root: Path, audio: Path | None) -> Checkpoint:
@@ -220,10 +236,11 @@ def _transformer(
     open_base: Callable[[], Checkpoint],
     make_plan: Callable[[Iterable[str]], Plan],
     stated: Mapping[str, Any],
-    speech: tuple[int, int],
 ) -> Part:
     """Base network and audio branch as one. A file that holds both, as quantised ones do, needs no base."""
     assert location.audio is not None
+    assert location.speech is not None
+    speech = _speech_features(location.speech)
     audio = _plain(Checkpoint.open(location.audio), location.audio)
     if "patch_embedding.weight" in audio:
         base = union = audio
