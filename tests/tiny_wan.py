@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers, convert_wan_vae_to_diffusers
 from safetensors.torch import load_file
-from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+from transformers import CLIPVisionModelWithProjection
 
 from polytalk.models.checkpoint_sizes import image_encoder_sizes, text_encoder_sizes
 from polytalk.models.official import image_encoder_from_official, text_encoder_from_official
@@ -73,7 +73,8 @@ def write_diffusers(released: Path, root: Path, size: ModelSize = TINY) -> Path:
     text_encoder_from_official(dict(text), text_encoder_sizes(text.shapes)).save_pretrained(root / "text_encoder")
     _save_image_encoder(Checkpoint.open(released / IMAGE_FILE), root / "image_encoder")
     shutil.copytree(released / TOKENIZER_FOLDER, root / "tokenizer")
-    CLIPImageProcessor().save_pretrained(root / "image_processor")
+    (root / "image_processor").mkdir()
+    (root / "image_processor" / "preprocessor_config.json").write_text('{"image_processor_type": "CLIPImageProcessor"}')
     UniPCMultistepScheduler(flow_shift=3.0).save_pretrained(root / "scheduler")
     (root / "model_index.json").write_text(json.dumps({"_class_name": "WanImageToVideoPipeline"}))
     return root

@@ -101,8 +101,8 @@ def layout_of(folder: Path) -> Layout | None:
             return Layout.DIFFUSERS if "_class_name" in read_json(index) else Layout.OWN
         except PolytalkError:
             return Layout.OWN  # whose reader says what is wrong with the index
-    marks = (TEXT_FILE, VAE_FILE, IMAGE_FILE, TRANSFORMER_INDEX, TRANSFORMER_FILE)
-    return Layout.RELEASED if any((folder / mark).is_file() for mark in marks) and not _is_audio(folder) else None
+    marks = (TEXT_FILE, VAE_FILE, IMAGE_FILE, "diffusion_pytorch_model*.safetensors")  # not the audio branch's index
+    return Layout.RELEASED if any(any(folder.glob(mark)) for mark in marks) else None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -131,11 +131,6 @@ def existing(path: Path) -> Path:
     if not path.exists():
         raise PolytalkError(str(path.parent), f"{path.name} is missing", DOWNLOAD)
     return path
-
-
-def _is_audio(folder: Path) -> bool:
-    """MeiGen-MultiTalk's folder, whose index has the name of the base network's."""
-    return (folder / AUDIO_FILE).is_file() and not (folder / VAE_FILE).is_file()
 
 
 def _only_model_in(folder: Path) -> Path:

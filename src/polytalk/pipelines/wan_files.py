@@ -318,9 +318,13 @@ def _describing(folder: Path) -> Iterator[None]:
     """A scope in which a configuration that no model can be built from is named."""
     try:
         yield
-    except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
-        path = str(folder / "config.json")
-        raise PolytalkError(path, f"does not describe a model ({error})", layouts.DOWNLOAD) from error
+    except PolytalkError:
+        raise
+    except Exception as error:  # the libraries' validators have errors of their own
+        reason = " ".join(str(error).split())[:200]
+        raise PolytalkError(
+            str(folder / "config.json"), f"does not describe a model ({reason})", layouts.DOWNLOAD
+        ) from error
 
 
 @contextmanager
