@@ -1,12 +1,16 @@
-"""Adapter files in the published formats, made from a known change of every layer."""
+"""Adapter files in the published formats, made from a known change of every layer, and networks to lay them over."""
 
+import json
 import re
 
 import torch
+from conftest import GOLDEN
+from safetensors.torch import save_file
+from tiny_model import tiny_components
 
+from polytalk.models import MultiTalkTransformer3DModel
 from polytalk.models.official import transformer_state_dict
 
-GOLDEN_LAYERS = ["patch_embedding", "head.head", "img_emb.proj.1", "img_emb.proj.3", "time_projection.1"]
 FORMATS = ["kohya", "underscore", "double_underscore", "peft", "peft_model", "peft_named", "diffusers", "plain"]
 
 
@@ -52,10 +56,6 @@ def tensor_names(layer: str, style: str) -> tuple[str, str, str | None]:
 
 def released_shapes(model) -> dict[str, tuple[int, ...]]:
     """Released names and shapes of a model of ours: the inverse of loading, found by trying the 14B list's names."""
-    import json
-
-    from conftest import GOLDEN
-
     published = json.loads((GOLDEN / "keys_multitalk_14b.json").read_text())
     state = model.state_dict()
     shapes = {}
@@ -68,3 +68,105 @@ def released_shapes(model) -> dict[str, tuple[int, ...]]:
             first = state[names[0]].shape
             shapes[name] = (first[0] * len(names), *first[1:])
     return shapes
+
+
+def tiny_transformer(dtype=torch.float32):
+    """The tests' smallest network."""
+    return tiny_components().transformer.to(dtype)
+
+
+def wide_transformer():
+    """Wide enough for formats that pack weights in groups."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return MultiTalkTransformer3DModel(
+            num_attention_heads=2,
+            attention_head_dim=16,
+            text_dim=8,
+            text_len=6,
+            freq_dim=16,
+            ffn_dim=64,
+            num_layers=2,
+            image_dim=8,
+            audio_layers=2,
+            audio_channels=6,
+            audio_hidden_dim=16,
+            audio_tokens=2,
+            audio_dim=32,
+        ).eval()
+
+
+def call(transformer, people=2):
+    """One prediction for fixed inputs."""
+    generator = torch.Generator().manual_seed(5)
+
+    def draw(*shape):
+        return torch.randn(shape, generator=generator)
+
+    masks = torch.zeros(1, people, 4, 6, dtype=torch.bool)
+    for person in range(people):
+        masks[0, person, :, person * 6 // people : person * 6 // people + 2] = True
+    with torch.no_grad():
+        return transformer(
+            draw(1, 36, 2, 4, 6).to(transformer.dtype),
+            torch.tensor([700.0]),
+            draw(1, 6, 8),
+            draw(1, 5, 8),
+            draw(1, people, 5, 5, 2, 6),
+            masks if people > 1 else None,
+        ).sample
+
+
+def state(transformer):
+    return {name: tensor.clone() for name, tensor in transformer.state_dict().items()}
+
+
+def make_adapter(transformer, folder, name, seed, rank=3, alpha=2.0, whole=False, size=0.3):
+    """A file in kohya's format that changes every linear layer (with `whole` norms and all else, too), and its effect.
+
+    Returns the path and our parameter -> change at scale 1.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shapes = released_shapes(transformer)
+    tensors, changes = {}, {}
+    for layer, shape in linear_layers(shapes).items():
+        down, up = random_pair(shape, rank, generator)
+        down_name, up_name, alpha_name = tensor_names(layer, "kohya")
+        tensors |= {down_name: down, up_name: up * size, alpha_name: torch.tensor(alpha)}
+        names = ours(f"{layer}.weight")
+        changes |= dict(zip(names, (size * alpha / rank * up @ down).chunk(len(names)), strict=True))
+    if whole:
+        for parameter, shape in shapes.items():
+            path, _, kind = parameter.rpartition(".")
+            if len(shape) == 2 and path != "head.head":
+                continue
+            change = 0.1 * torch.randn(shape, generator=generator)
+            suffix = {"weight": "diff", "bias": "diff_b", "modulation": "diff_m"}[kind]
+            tensors[f"diffusion_model.{path}.{suffix}"] = change
+            names = ours(parameter)
+            for each, part in zip(names, change.chunk(len(names)), strict=True):
+                changes[each] = changes.get(each, 0) + part
+    path = folder / f"{name}.safetensors"
+    save_file(tensors, path)
+    return path, changes
+
+
+def add_plainly(transformer, *terms):
+    """The reference: every change added to its weight."""
+    with torch.no_grad():
+        for scale, changes in terms:
+            for name, change in changes.items():
+                parameter = transformer.get_parameter(name)
+                parameter.copy_((parameter.float() + scale * change).to(parameter.dtype))
+    return transformer
+
+
+def assert_close(found, wanted, tolerance=1e-4):
+    assert (found - wanted).abs().max() <= tolerance * wanted.abs().max()
+
+
+def assert_identical(transformer, saved):
+    found = transformer.state_dict()
+    assert found.keys() == saved.keys()
+    for name, tensor in saved.items():
+        assert torch.equal(found[name], tensor), name

@@ -49,7 +49,9 @@ def test_both_models_know_all_names():
 
 def test_adapters_are_in_the_catalogue():
     published = {entry.name for entry in CATALOGUE if entry.role == "lora"}
-    assert {preset.lora for preset in PRESETS.values() if preset.lora} <= published
+    loras = {find_preset(name, size).lora for name in PRESET_NAMES for size in ("480p", "720p")}
+    assert loras - {None} <= published
+    assert find_preset("fast", "480p").lora != find_preset("fast", "720p").lora
 
 
 def test_missing_adapter():

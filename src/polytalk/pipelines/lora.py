@@ -11,13 +11,14 @@ whose weights are packed stay on the side. `unfuse` puts the weights back bit by
 ones in host memory (32 GB for an adapter on every layer of the 14B network's backbone in bfloat16);
 `fuse(reversible=False)` goes without copy, and for good.
 
-Differences of norms, of the modulation and of convolutions are added to these weights either way (originals: some MB).
+Differences of norms, of the modulation and of convolutions are added to these weights either way (originals: some MB),
+so a model is saved as it was only after `remove`. A whole difference of a linear layer takes as much memory beside it
+as the layer in 16 bits; published files have one for the output layer alone.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,6 +81,10 @@ class LoraSet:
             if getattr(module, "fused_projections", False):
                 problem = f"{name} has fused projections"
                 raise PolytalkError("lora", problem, "Load LoRAs first, or call unfuse_qkv_projections().")
+        if getattr(transformer, "peft_config", None):
+            raise PolytalkError(
+                "lora", "the transformer has adapters loaded by PEFT", "Call unload_lora() on it first."
+            )
         if loras_of(transformer) is not None:
             raise PolytalkError("lora", "the transformer has a set of LoRAs", "Add to it: loras_of(transformer).load.")
         HookRegistry.check_if_exists_or_initialize(transformer).register_hook(_Keeper(self), KEEPER)
@@ -122,7 +127,7 @@ class LoraSet:
         added: dict[str, _Adapter] = {}
         for choice, name in zip(choices, names or [None] * len(choices), strict=True):
             weights = read_lora_file(choice.path, self.transformer)
-            added[self._free_name(name or Path(choice.path).stem, added)] = _Adapter(weights, _finite(choice))
+            added[self._free_name(name or Path(choice.path).stem, added)] = _Adapter(weights, float(choice.scale))
         self._adapters |= added
         try:
             self._rebuild()
@@ -142,7 +147,7 @@ class LoraSet:
         self._must_be_reversible("set_scales")
         for name, scale in scales.items():
             self._adapter(name)
-            _finite(LoraChoice(name, scale))
+            LoraChoice(name, scale)  # refuses what is no number
         for name, scale in scales.items():
             self._adapters[name].scale = float(scale)
         for name in self._touched_layers():
@@ -303,6 +308,28 @@ def loras_of(transformer: nn.Module) -> LoraSet | None:
     return keeper.loras if isinstance(keeper, _Keeper) else None
 
 
+def fuse(transformer: nn.Module, reversible: bool = True) -> list[str]:
+    """`LoraSet.fuse` of the transformer's adapters."""
+    return _required(transformer).fuse(reversible)
+
+
+def unfuse(transformer: nn.Module) -> None:
+    """`LoraSet.unfuse` of the transformer's adapters."""
+    _required(transformer).unfuse()
+
+
+def set_scales(transformer: nn.Module, scales: Mapping[str, float]) -> None:
+    """`LoraSet.set_scales` of the transformer's adapters."""
+    _required(transformer).set_scales(scales)
+
+
+def _required(transformer: nn.Module) -> LoraSet:
+    loras = loras_of(transformer)
+    if loras is None:
+        raise PolytalkError("lora", "the transformer has no LoRAs", "Load some first: load_loras.")
+    return loras
+
+
 def read_lora_file(path: str | Path, transformer: nn.Module) -> LoraWeights:
     """Read and translate one adapter: a safetensors file, a pickle of plain weights, or a folder in PEFT's layout.
 
@@ -350,12 +377,6 @@ def _group_offloading_off(transformer: nn.Module) -> Iterator[None]:
     finally:
         if hook is not None:
             group_offloading._apply_group_offloading(transformer, hook.config)
-
-
-def _finite(choice: LoraChoice) -> float:
-    if not math.isfinite(choice.scale):
-        raise PolytalkError("lora", f"{choice.path} has a scale of {choice.scale}", "Give a number, e.g. 1.0.")
-    return float(choice.scale)
 
 
 def _is_plain(weight: Tensor) -> bool:

@@ -8,7 +8,7 @@ many steps it takes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -55,6 +55,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     }
 )
 """For the released network."""
+_LORAS_720P = {"lightx2v": "lightx2v-720p"}
+"""Adapters that are published for each of the network's two sizes."""
 
 MINI_PRESETS: Mapping[str, Preset] = MappingProxyType({"quality": Preset(16), "balanced": Preset(8), "fast": Preset(4)})
 """For the embedded mini, which keeps its own shift and guidance."""
@@ -69,7 +71,10 @@ def find_preset(name: str, size_class: str) -> Preset:
     presets = MINI_PRESETS if size_class == "mini" else PRESETS
     if name not in presets:
         raise PolytalkError("preset", f"{name!r} is unknown", f"Use one of {', '.join(presets)}.")
-    return presets[name]
+    preset = presets[name]
+    if size_class == "720p" and preset.lora in _LORAS_720P:
+        return replace(preset, lora=_LORAS_720P[preset.lora])
+    return preset
 
 
 def check_preset(name: str, size_class: str, has_lora: bool) -> Preset:
