@@ -302,6 +302,7 @@ def test_damaged_diffusers_and_own_folders(folders, tmp_path):
     (own / "image_encoder" / "config.json").write_text('{"patch_size": "large"}')
     with pytest.raises(PolytalkError, match=r"image_encoder/config\.json: does not describe a model"):
         load(own)
+    shutil.copy(folders / "own" / "image_encoder" / "config.json", own / "image_encoder")
     shutil.rmtree(own / "speech_encoder")
     with pytest.raises(PolytalkError, match=r"speech_encoder/config\.json"):
         load(own)
