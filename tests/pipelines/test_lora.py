@@ -250,7 +250,7 @@ def test_adapters_of_peft_are_not_mixed_with_ours(tmp_path):
     tensors = {f"{stem}.lora_A.weight": torch.randn(2, 24), f"{stem}.lora_B.weight": torch.randn(24, 2)}
     transformer.load_lora_adapter(dict(tensors))
     save_file(tensors, tmp_path / "a.safetensors")
-    with pytest.raises(PolytalkError, match="adapters of PEFT"):
+    with pytest.raises(PolytalkError, match="loaded by PEFT"):
         load_loras(transformer, [LoraChoice(tmp_path / "a.safetensors")])
     transformer.unload_lora()
     load_loras(transformer, [LoraChoice(tmp_path / "a.safetensors")])

@@ -148,6 +148,8 @@ class LoraSet:
         for name, scale in scales.items():
             self._adapter(name)
             LoraChoice(name, scale)  # refuses what is no number
+        for name in self._parameter_changes():
+            self._writable(name)
         for name, scale in scales.items():
             self._adapters[name].scale = float(scale)
         for name in self._touched_layers():
