@@ -103,20 +103,20 @@ def part_openers(location: ModelLocation) -> dict[str, Callable[[], Part]]:
     root = location.root
     if location.layout is Layout.RELEASED:
         return {
+            "speech_encoder": lambda: _speech_part(location),
             "transformer": lambda: _released_transformer(location),
             "vae": lambda: _released_vae(root),
             "text_encoder": lambda: _released_text_encoder(root),
             "image_encoder": lambda: _released_image_encoder(root),
-            "speech_encoder": lambda: _speech_part(location),
         }
     own = location.layout is Layout.OWN
     speech = replace(location, speech=root / "speech_encoder") if own else location
     return {
+        "speech_encoder": lambda: _speech_part(speech),
         "transformer": lambda: _own_transformer(root) if own else _diffusers_transformer(location),
         "vae": lambda: _library_vae(root / "vae"),
         "text_encoder": lambda: _library_text_encoder(root / "text_encoder"),
         "image_encoder": lambda: _library_image_encoder(root / "image_encoder"),
-        "speech_encoder": lambda: _speech_part(speech),
     }
 
 
