@@ -19,6 +19,8 @@ weights_app = typer.Typer(
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before starting.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Audio = Annotated[Path | None, typer.Option(help="Folder or file of the audio branch.", show_default="beside it")]
+Speech = Annotated[Path | None, typer.Option(help="Folder of the speech encoder.", show_default="beside it")]
 Blocks = Annotated[int | None, typer.Option(min=1, help="Blocks of the network.", show_default="the size's own")]
 
 
@@ -116,6 +118,74 @@ def synthesize(
     with _progress(recipe.num_bytes, quiet) as advance:
         write(folder, recipe, advance)
     say(f"written: {folder}")
+
+
+@weights_app.command()
+@reports_errors
+def verify(
+    path: Annotated[Path, typer.Argument(help="Folder of weights, or one file.")],
+    audio: Audio = None,
+    speech: Speech = None,
+    hashes: Annotated[
+        bool, typer.Option("--hashes", help="Also compare published sha256 sums; reads the files.")
+    ] = False,
+) -> None:
+    """Show what is there, what is missing, damaged or of another shape. No pickle with code in it is run."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from polytalk.pipelines.weights.verify import Finding
+    from polytalk.pipelines.weights.verify import verify as look
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("part", "", "found", "where"):
+        table.add_column(column, overflow="fold")
+    wrong: list[Finding] = []
+    total = 0
+    for finding in look(path, audio, speech, hashes):
+        total += 1
+        found = finding.detail if finding.problem is None else f"{finding.problem.field}: {finding.problem.problem}"
+        table.add_row(finding.part, "ok" if finding.ok else "WRONG", found, str(finding.path))
+        if finding.problem is not None:
+            wrong.append(finding)
+    Console(soft_wrap=True).print(table)
+    if wrong:
+        first = wrong[0].problem
+        assert first is not None
+        raise PolytalkError(
+            str(path), f"{len(wrong)} of {total} parts are not right, {first.field} first", first.remedy
+        )
+    typer.echo(f"all {total} parts are right")
+
+
+@weights_app.command()
+@reports_errors
+def convert(
+    model: Annotated[str, typer.Argument(help="Folder in any layout, or a hub id.")],
+    folder: Annotated[Path, typer.Argument(help="New folder to write.")],
+    quantization: Annotated[str | None, typer.Option(help="int8 or int4 for the network's blocks.")] = None,
+    dtype: Annotated[str, typer.Option(help="Of network and text encoder.")] = "bfloat16",
+    audio: Audio = None,
+    speech: Speech = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a model in Polytalk's own layout: one folder with everything in it, optionally quantised."""
+    import torch
+
+    from polytalk.pipelines.layouts import locate
+    from polytalk.pipelines.precision import choose_dtype
+    from polytalk.pipelines.weights.convert import convert as write
+
+    chosen = choose_dtype(dtype, torch.device("cpu"))
+    say = _say(quiet)
+    write(
+        locate(model, audio, speech),
+        folder,
+        dtype=chosen,
+        quantization=quantization,
+        report=lambda component, unit: say(f"{component}: {unit}"),
+    )
+    say(f"written: {folder}, {sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 1e9:.2f} GB")
 
 
 @contextmanager
