@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from diffusers.hooks import HookRegistry, ModelHook
 from diffusers.hooks.context_parallel import apply_context_parallel
@@ -51,13 +52,25 @@ def enable_context_parallel(transformer: MultiTalkTransformer3DModel, choice: Pa
     if heads % choice.ulysses:
         fitting = ", ".join(str(n) for n in range(2, heads + 1) if heads % n == 0)
         raise PolytalkError("ulysses", f"{choice.ulysses} ranks cannot share {heads} heads", f"Use one of {fitting}.")
-    blocks: Any = transformer.blocks
-    attentions: list[Any] = [block.attn1.processor for block in blocks]
-    _check_backend(transformer, attentions, choice)
+    if choice.ring > 1:
+        _prepare_ring(transformer)
+    asked = _self_attentions(transformer)[0]._attention_backend
+    backend = _AttentionBackendRegistry.get_active_backend()[0] if asked in (None, MATMUL) else asked
+    name, usable = AttentionBackendName(backend).value, set(_AttentionBackendRegistry._supports_context_parallel)
+    if choice.ring > 1:
+        usable -= set(WITHOUT_LOG_SUM_EXP)
+    if name not in usable:
+        problem = f"the attention backend {name!r} cannot work on divided tokens"
+        raise PolytalkError("ring" if choice.ring > 1 else "ulysses", problem, f"Use one of {sorted(usable)}.")
+    divide_tokens(transformer, choice, mesh)
+
+
+def divide_tokens(transformer: MultiTalkTransformer3DModel, choice: ParallelChoice, mesh: DeviceMesh) -> None:
+    """`enable_context_parallel` without its checks."""
     context = ContextParallelConfig(ring_degree=choice.ring, ulysses_degree=choice.ulysses, mesh=mesh)
     config = ParallelConfig(context_parallel_config=context)
     config.setup(dist.get_rank(), dist.get_world_size(), transformer.device, mesh=mesh)
-    for processor in attentions:
+    for processor in _self_attentions(transformer):
         processor._parallel_config = config
     apply_context_parallel(transformer, context, PLAN)
     shards = _TokenShards(context)
@@ -65,25 +78,22 @@ def enable_context_parallel(transformer: MultiTalkTransformer3DModel, choice: Pa
     HookRegistry.check_if_exists_or_initialize(transformer.proj_out).register_hook(_Join(shards), "polytalk_join")
 
 
-def _check_backend(transformer: MultiTalkTransformer3DModel, attentions: list[Any], choice: ParallelChoice) -> None:
-    cuda = transformer.device.type == "cuda"
-    if choice.ring > 1 and cuda and attentions[0]._attention_backend is None:
-        for processor in attentions:
-            processor._attention_backend = RING_BACKEND
-    asked = attentions[0]._attention_backend
-    backend = _AttentionBackendRegistry.get_active_backend()[0] if asked in (None, MATMUL) else asked
-    name = AttentionBackendName(backend).value
-    usable = set(_AttentionBackendRegistry._supports_context_parallel)
-    if choice.ring > 1:
-        usable -= set(WITHOUT_LOG_SUM_EXP)
-    if name in usable:
-        return
-    if choice.ring > 1 and not cuda:
-        problem = f"no attention kernel on {transformer.device.type} returns the log-sum-exp that ring attention needs"
+def _self_attentions(transformer: MultiTalkTransformer3DModel) -> list[Any]:
+    blocks: Any = transformer.blocks
+    return [block.attn1.processor for block in blocks]
+
+
+def _prepare_ring(transformer: MultiTalkTransformer3DModel) -> None:
+    """Refuse where no kernel returns the log-sum-exp; choose one where none is chosen."""
+    weight = transformer.patch_embedding.weight
+    if weight.device.type != "cuda":
+        problem = f"no attention kernel on {weight.device.type} returns the log-sum-exp that ring attention needs"
         raise PolytalkError("ring", problem, "Use ulysses, or CUDA GPUs.")
-    field = "ring" if choice.ring > 1 else "ulysses"
-    problem = f"the attention backend {name!r} cannot work on divided tokens"
-    raise PolytalkError(field, problem, f"Use one of {', '.join(sorted(usable))}.")
+    if weight.dtype not in (torch.bfloat16, torch.float16):
+        raise PolytalkError("ring", f"its kernels do not work in {weight.dtype}", "Use bfloat16 or float16.")
+    for processor in _self_attentions(transformer):
+        if processor._attention_backend is None:
+            processor._attention_backend = RING_BACKEND
 
 
 class _TokenShards(ModelHook):
@@ -125,7 +135,7 @@ class _TokenShards(ModelHook):
 
 
 class _Join(ModelHook):
-    """Every rank gets all tokens' outputs. diffusers' own hook sends shards of different lengths, which gloo refuses."""
+    """Every rank gets all outputs. diffusers' own hook sends shards of different lengths, which gloo refuses."""
 
     def __init__(self, shards: _TokenShards) -> None:
         super().__init__()

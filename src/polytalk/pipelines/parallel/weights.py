@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
@@ -15,7 +16,7 @@ from polytalk.models.transformer import MultiTalkTransformer3DModel
 def shard_transformer(transformer: MultiTalkTransformer3DModel, mesh: DeviceMesh) -> None:
     """Share out the network's weights over a one-dimensional mesh, block by block; what is no block's stays together.
 
-    Numbers formats are kept: norms and modulation in float32 travel beside matrices in bfloat16. Frozen weights only.
+    Number formats are kept: norms and modulation in float32 travel beside matrices in bfloat16. Frozen weights only.
     """
     transformer.requires_grad_(False)
     for block in transformer.blocks:
@@ -27,11 +28,8 @@ def shard_transformer(transformer: MultiTalkTransformer3DModel, mesh: DeviceMesh
 def shard_encoder(encoder: nn.Module, mesh: DeviceMesh) -> None:
     """Share out an encoder's weights: each entry of its lists of layers by itself, then the rest."""
     encoder.requires_grad_(False)
-    for module in list(encoder.modules()):
-        if isinstance(module, nn.ModuleList):
-            for layer in module:
-                if sum(1 for _ in layer.parameters()) > 1:
-                    shard_unit(layer, mesh)
+    for layer in _layers(encoder):
+        shard_unit(layer, mesh)
     shard_unit(encoder, mesh)
 
 
@@ -39,6 +37,12 @@ def shard_unit(module: nn.Module, mesh: DeviceMesh) -> None:
     """Share out one module that is always called as a whole; does nothing the second time."""
     if not isinstance(module, FSDPModule):
         fully_shard(module, mesh=mesh)
+
+
+def _layers(module: nn.Module) -> Iterator[nn.Module]:
+    """Entries of the outermost lists of modules."""
+    for child in module.children():
+        yield from child if isinstance(child, nn.ModuleList) else _layers(child)
 
 
 def _keep_known(transformer: Any) -> None:
