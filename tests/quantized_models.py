@@ -126,3 +126,18 @@ def save_plain(model, path: Path) -> Path:
     assert not any(name.endswith(SCALE_SUFFIX) and tensor is None for name, tensor in state.items())
     save_file(state, path)
     return path
+
+
+def write_lora(path: Path, model, rank: int = 4) -> Path:
+    """An adapter of all linear layers of the blocks, in diffusers' names."""
+    generator = torch.Generator().manual_seed(7)
+    state = {}
+    for name, module in model.named_modules():
+        if name.startswith("blocks.") and isinstance(module, torch.nn.Linear):
+            down = torch.randn(rank, module.in_features, generator=generator) / module.in_features**0.5
+            state[f"transformer.{name}.lora_A.weight"] = down
+            state[f"transformer.{name}.lora_B.weight"] = 0.2 * torch.randn(
+                module.out_features, rank, generator=generator
+            )
+    save_file(state, path)
+    return path

@@ -5,11 +5,13 @@ import threading
 
 import pytest
 import torch
-from quantized_models import SIZES, arguments, call, network, relative_error, save_plain, write_gguf
+from quantized_models import SIZES, arguments, call, network, relative_error, save_plain, write_gguf, write_lora
 
 from polytalk.errors import PolytalkError
 from polytalk.models import Conditioning, MultiTalkTransformer3DModel
 from polytalk.pipelines.checkpoint import Checkpoint
+from polytalk.pipelines.lora import load_loras
+from polytalk.pipelines.options import LoraChoice
 from polytalk.pipelines.quantization import quantize
 from polytalk.pipelines.streaming import Need, load_streamed, stream_of
 
@@ -167,3 +169,16 @@ def test_nothing_is_left_behind(tmp_path):
 
 def test_other_models_have_no_stream():
     assert stream_of(network()) is None
+
+
+@pytest.mark.parametrize("people", [1, 2, 3])
+@pytest.mark.parametrize("scheme", [None, "int8", "int4"])
+def test_lora_lies_over_streamed_weights(scheme, people, tmp_path):
+    model, checkpoint = stored(tmp_path, scheme)
+    path = write_lora(tmp_path / "adapter.safetensors", model)
+    streamed = load_streamed(checkpoint=checkpoint, **BUILD)
+    before = call(streamed, people)
+    for each in (model, streamed):
+        load_loras(each, [LoraChoice(path, 0.7)])
+    assert relative_error(call(streamed, people), before) > 0.01
+    assert relative_error(call(streamed, people), call(model, people)) < 1e-5

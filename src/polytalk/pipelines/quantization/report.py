@@ -37,26 +37,30 @@ def error_report(
 ) -> list[SchemeError]:
     """Run a model and its quantised copies on the same input.
 
+    The reference is the model in bfloat16; every scheme converts those weights.
+
     Args:
-        model: unquantised, with `blocks`; not changed. Its output is the reference: load it in bfloat16 to compare with
-            that, in float32 to see bfloat16's own error as the first row.
+        model: unquantised, with `blocks`; not changed.
         run: one call of a model with a fixed input; gives its output.
         schemes: names of `SCHEMES`, or "gguf-" and a type.
 
     Returns:
-        "bf16" (the model in bfloat16), then one entry per scheme, each converted from the bfloat16 weights.
+        "bfloat16", for its size, and one entry per scheme. A model in float32 comes first, as "float32": bfloat16's own
+        error, seen from the other side.
 
     Raises:
         PolytalkError: an unknown scheme, or its package is missing.
     """
-    reference = run(model).float()
-    rows = []
-    for scheme in ("bf16", *schemes):
-        variant = to_bfloat16(copy.deepcopy(model))
-        if scheme != "bf16":
-            convert = _converter(scheme)
-            for block in variant.blocks:  # type: ignore[union-attr]
-                convert_linears(block, convert)
+    converters = {scheme: _converter(scheme) for scheme in schemes}
+    narrow = to_bfloat16(copy.deepcopy(model))
+    reference = run(narrow).float()
+    rows = [compare("bfloat16", reference, reference, narrow)]
+    if any(parameter.dtype == torch.float32 for name, parameter in model.named_parameters() if _is_matrix(name)):
+        rows.insert(0, compare("float32", run(model).float(), reference, model))
+    for scheme, convert in converters.items():
+        variant = copy.deepcopy(narrow)
+        for block in variant.blocks:  # type: ignore[union-attr]
+            convert_linears(block, convert)
         rows.append(compare(scheme, run(variant).float(), reference, variant))
         del variant
     return rows
@@ -86,6 +90,10 @@ def model_bytes(model: nn.Module) -> int:
     """Size of all parameters and buffers as they are stored, wrapped ones included."""
     tensors = [*model.parameters(), *model.buffers()]
     return sum(_stored_bytes(tensor) for tensor in tensors)
+
+
+def _is_matrix(name: str) -> bool:
+    return name.startswith("blocks.") and name.endswith("to_q.weight")
 
 
 def _stored_bytes(tensor: Tensor) -> int:
