@@ -30,9 +30,9 @@ def changes(weights, model):
     found = dict(weights.parameters)
     for name, delta in weights.layers.items():
         module = model.get_submodule(name)
-        change = delta.weight_delta(layer_shape(module), torch.device("cpu"))
-        if change is not None:
-            found[f"{name}.weight"] = change
+        if delta.weight is not None or delta.down is not None:
+            found[f"{name}.weight"] = torch.zeros(layer_shape(module))
+            delta.add_to(found[f"{name}.weight"], 1.0)
         if delta.bias is not None:
             found[f"{name}.bias"] = delta.bias
     return found

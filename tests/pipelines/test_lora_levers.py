@@ -15,6 +15,7 @@ from lora_files import (
 from safetensors.torch import save_file
 from tiny_model import tiny_components
 
+from polytalk.errors import PolytalkError
 from polytalk.models.gguf_format import GGUFLinear
 from polytalk.pipelines.block_hooks import cast_blocks, compile_blocks, run_branches_in_turn
 from polytalk.pipelines.checkpoint import Checkpoint
@@ -204,3 +205,19 @@ def test_load_options(tmp_path):
     components = apply_options(tiny_components(), options)
     assert loras_of(components.transformer).scales == {"first": 0.5, "second": 1.0}
     assert_close(call(components.transformer), call(add_plainly(tiny_transformer(), (0.5, one), (1.0, two))))
+
+
+def test_what_was_fused_and_then_cast_stays(tmp_path):
+    """The originals would be rounded on their way back: refused, and nothing is changed."""
+    path, _ = make_adapter(wide_transformer(), tmp_path, "a", 1)
+    transformer = wide_transformer()
+    loras = load_loras(transformer, [LoraChoice(path)])
+    loras.fuse()
+    cast_blocks(transformer, torch.float8_e4m3fn, torch.float32)
+    before = call(transformer)
+    for action in (loras.unfuse, loras.remove, lambda: loras.set_scales({"a": 0.5})):
+        with pytest.raises(PolytalkError, match=r"blocks\.0.*cannot be changed"):
+            action()
+        assert loras.fused
+        assert loras.scales == {"a": 1.0}
+        assert torch.equal(call(transformer), before)

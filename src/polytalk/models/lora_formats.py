@@ -64,16 +64,13 @@ class LayerDelta:
     bias: Tensor | None = None
     """(out,)"""
 
-    def weight_delta(self, shape: torch.Size, device: torch.device) -> Tensor | None:
-        """scaling · up @ down + the whole difference in float32, of the weight's `shape`; None = no change."""
-        delta = None
+    def add_to(self, weight: Tensor, scale: float) -> None:
+        """weight += scale · (scaling · up @ down + the whole difference), in place; `weight` is float32."""
         if self.down is not None and self.up is not None:
-            down, up = self.down.to(device, torch.float32), self.up.to(device, torch.float32)
-            delta = (up.flatten(1) @ down.flatten(1)).mul_(self.scaling).view(shape)
+            down, up = (part.to(weight.device, torch.float32).flatten(1) for part in (self.down, self.up))
+            weight.view(len(weight), -1).addmm_(up, down, alpha=scale * self.scaling)
         if self.weight is not None:
-            whole = self.weight.to(device, torch.float32)
-            delta = whole.clone() if delta is None else delta.add_(whole)
-        return delta
+            weight.add_(self.weight.to(weight.device, torch.float32), alpha=scale)
 
 
 @dataclass(frozen=True)

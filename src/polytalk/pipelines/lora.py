@@ -111,7 +111,8 @@ class LoraSet:
         return [name for name in self._touched_layers() if hasattr(self.transformer.get_submodule(name), BRANCH)]
 
     def load(self, path: str | Path, scale: float = 1.0, name: str | None = None) -> str:
-        """Read an adapter file (or a folder with PEFT's `adapter_config.json`) and lay it over the others.
+        """Read an adapter file (or a folder with PEFT's `adapter_config.json`) and lay it over the others; where these
+        are fused, it is, too.
 
         Returns:
             The adapter's name: `name`, or the file's stem, numbered if taken.
@@ -132,8 +133,10 @@ class LoraSet:
         try:
             self._rebuild()
         except PolytalkError:
-            for name in added:
-                self.remove(name)
+            layers = self._touched_layers()
+            for each in added:
+                del self._adapters[each]
+            self._rebuild(layers)
             raise
         return list(added)
 
@@ -161,12 +164,15 @@ class LoraSet:
     def remove(self, name: str | None = None) -> None:
         """Take one adapter off, or all; weights are as before it."""
         self._must_be_reversible("remove")
-        names = [name] if name is not None else list(self._adapters)
-        before = self._touched_layers()
-        for each in names:
+        before, layers = dict(self._adapters), self._touched_layers()
+        for each in [name] if name is not None else list(before):
             self._adapter(each)
             del self._adapters[each]
-        self._rebuild(before)
+        try:
+            self._rebuild(layers)
+        except PolytalkError:
+            self._adapters = before
+            raise
 
     def fuse(self, reversible: bool = True) -> list[str]:
         """Add the adapters to the weights.
@@ -188,7 +194,11 @@ class LoraSet:
         self._must_be_reversible("unfuse")
         if self.fused:
             self.fused = False
-            self._rebuild()
+            try:
+                self._rebuild()
+            except PolytalkError:
+                self.fused = True
+                raise
 
     def _adapter(self, name: str) -> _Adapter:
         if name not in self._adapters:
@@ -215,6 +225,8 @@ class LoraSet:
         if (stream := stream_of(self.transformer)) is not None:
             stream.clear()  # the last block's weights lie in a buffer and do not count as loaded
         with _group_offloading_off(self.transformer):
+            for name in self._originals:
+                self._writable(name)  # or nothing is changed
             for name in dict.fromkeys([*formerly, *self._touched_layers()]):
                 self._set_branch(name)
             self._write_weights(reversible)
@@ -252,15 +264,11 @@ class LoraSet:
     def _write_parameter(self, name: str, deltas: list[tuple[float, LayerDelta]], reversible: bool) -> None:
         parameter = self._writable(name)
         original = self._originals.get(name)
-        if original is None:
-            original = parameter
-            if reversible or parameter.ndim < 2:
-                original = self._originals[name] = original.to("cpu", copy=True)
-        total = original.to(parameter.device, torch.float32, copy=True)
+        total = (parameter if original is None else original).to(parameter.device, torch.float32, copy=True)
+        if original is None and reversible:
+            self._originals[name] = parameter.to("cpu", copy=True)
         for scale, delta in deltas:
-            change = delta.weight_delta(parameter.shape, parameter.device)
-            if change is not None:
-                total.add_(change, alpha=scale)
+            delta.add_to(total, scale)
         parameter.copy_(total)
 
     def _writable(self, name: str) -> Tensor:
