@@ -313,6 +313,8 @@ def test_a_folder_with_several_models_asks_which(broken):
     with pytest.raises(PolytalkError, match=r"several models: Wan2\.1-I2V-14B-480P, Wan2\.1-I2V-14B-720P"):
         load(broken)
     assert load(broken / "Wan2.1-I2V-14B-720P").config.size_class == "720p"
+    shutil.rmtree(broken / WAN)
+    assert load(broken).config.size_class == "720p"
 
 
 def test_hub_ids_come_from_the_cache(folders, tmp_path, monkeypatch):
@@ -337,10 +339,63 @@ def test_parts_of_unknown_kind_cannot_be_written(tmp_path):
         pipe.save_pretrained(tmp_path)
 
 
-def test_quantised_weights_are_not_written_as_plain_ones(folders, tmp_path):
-    pipe = load(folders / "released", options=LoadOptions(quantization="int8"))
-    with pytest.raises(PolytalkError, match=r"is quantised.*convert"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (LoadOptions(quantization="int8"), r"weight is quantised.*convert"),
+        (LoadOptions(offload="stream"), r"streamed from disk.*convert"),
+    ],
+)
+def test_unusual_weights_are_not_written_as_plain_ones(folders, tmp_path, options, message):
+    pipe = load(folders / "released", options=options)
+    with pytest.raises(PolytalkError, match=message):
         pipe.save_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_whole_quantised_transformer_needs_no_base(broken, dtype):
+    """As MeiGen-MultiTalk's quant_models: names of optimum-quanto, base and audio branch in one file, a map beside."""
+    plain = dict(open_files(locate(broken)).transformer.tensors.items())
+    tensors, mapped = {}, {}
+    for file in (*(broken / WAN).glob("*.safetensors"), audio_file(broken)):
+        for name, tensor in load_file(file).items():
+            if not (name.startswith("blocks.") and name.endswith(".weight") and tensor.ndim == 2):
+                tensors[name] = tensor
+                continue
+            scale = tensor.abs().amax(dim=1, keepdim=True) / 127
+            tensors[f"{name}._data"], tensors[f"{name}._scale"] = (tensor / scale).round().to(torch.int8), scale
+            mapped[name.removesuffix(".weight")] = {"weights": "qint8", "activations": "none"}
+        file.unlink()
+    folder = broken / AUDIO / "quant_models"
+    folder.mkdir()
+    save_file(tensors, folder / "quant_model_int8_FusionX.safetensors")
+    (folder / "quantization_map_int8_FusionX.json").write_text(json.dumps(mapped))
+    (folder / "quantization_map_int8.json").write_text("{}")  # of another file
+    pipe = load(broken / WAN, audio=folder / "quant_model_int8_FusionX.safetensors", torch_dtype=dtype)
+    layer = pipe.components.transformer.blocks[1].audio_attn.to_v
+    assert layer.weight.dtype == torch.int8
+    restored = layer.weight.float() * layer.weight_scale.float()[:, None]
+    torch.testing.assert_close(restored, plain["blocks.1.audio_attn.to_v.weight"], atol=0.02, rtol=0)
+    assert video(pipe).std() > 5
+
+
+def test_the_base_network_as_a_gguf_file(broken, folders):
+    import gguf
+
+    writer = gguf.GGUFWriter(broken / WAN / "wan2.1-i2v-14b-480p-F32.gguf", "wan")
+    for file in (broken / WAN).glob("*.safetensors"):
+        for name, tensor in load_file(file).items():
+            if tensor.ndim > 4:
+                writer.add_array(f"comfy.gguf.orig_shape.{name}", list(tensor.shape))
+                tensor = tensor.flatten(0, 1)
+            writer.add_tensor(name, tensor.numpy())
+        file.unlink()
+    (broken / WAN / TRANSFORMER_INDEX).unlink()
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    np.testing.assert_array_equal(video(load(broken)), video(load(folders / "released")))
 
 
 @pytest.mark.slow

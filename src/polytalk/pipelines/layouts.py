@@ -56,7 +56,7 @@ class ModelLocation:
     root: Path
     """The base network's folder."""
     name: str
-    """What the user called it: a path or a hub id, which tells 480P from 720P."""
+    """Path or hub id of the base network, which tells 480P from 720P."""
     audio: Path | None = None
     """The audio branch's file; None in our own layout."""
     speech: Path | None = None
@@ -87,10 +87,10 @@ def locate(model: str | Path, audio: str | Path | None = None, speech: str | Pat
             if value is not None:
                 problem = f"{root} holds everything already"
                 raise PolytalkError(field, problem, "Leave it out, or give the base network's folder as model.")
-        return ModelLocation(layout, root, str(model))
+        return ModelLocation(layout, root, str(root))
     audio_file = _audio_file(audio or (AUDIO_REPOSITORY if from_hub else None), root)
     speech_folder = _speech_folder(speech or (SPEECH_REPOSITORY if from_hub else None), root, audio_file)
-    return ModelLocation(layout, root, str(model), audio_file, speech_folder)
+    return ModelLocation(layout, root, str(model if from_hub else root), audio_file, speech_folder)
 
 
 def layout_of(folder: Path) -> Layout | None:

@@ -110,7 +110,7 @@ def save_components(components: WanComponents, config: PipelineConfig, folder: P
         PolytalkError: the transformer is quantised, which its files would not show.
         OSError: the folder cannot be written.
     """
-    refuse_quantized(components.transformer)
+    refuse_unusual_weights(components.transformer)
     components.transformer.save_pretrained(str(folder / "transformer"), max_shard_size=_SHARD)
     components.vae.save_pretrained(str(folder / "vae"))
     components.tokenizer.save_pretrained(str(folder / "tokenizer"))
@@ -120,11 +120,14 @@ def save_components(components: WanComponents, config: PipelineConfig, folder: P
     ModelIndex(dict(WAN_CLASSES), config).write(folder)
 
 
-def refuse_quantized(network: nn.Module) -> None:
-    """Raise PolytalkError when a weight is not a plain floating-point tensor."""
-    for name, parameter in network.named_parameters():
-        if type(parameter.data) is not torch.Tensor or not parameter.is_floating_point():
-            remedy = "Load it without quantization, or use `polytalk weights convert`."
+def refuse_unusual_weights(network: nn.Module) -> None:
+    """Raise PolytalkError when a weight is not a plain floating-point tensor in memory."""
+    remedy = "Load it without quantization and streaming, or use `polytalk weights convert`."
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if tensor.is_meta:
+            raise PolytalkError("model", f"{name} is streamed from disk", remedy)
+        plain = type(tensor.data) is torch.Tensor and tensor.is_floating_point()
+        if name.endswith("weight") and not plain:
             raise PolytalkError("model", f"{name} is quantised", remedy)
 
 
