@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from polytalk import cli_options as opt
 from polytalk.cli_errors import reports_errors
 from polytalk.cli_weights import weights_app
 
@@ -23,116 +24,126 @@ evaluate_app = typer.Typer(help="Measure what a model can do.", no_args_is_help=
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(weights_app, name="weights")
 
-Output = Annotated[Path, typer.Option("-o", "--output", help="Video to write, .mp4.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same video.")]
-Steps = Annotated[
-    int | None, typer.Option(help="Sampling steps; more is slower and finer.", show_default="the model's")
-]
-GuidanceScale = Annotated[
-    float | None, typer.Option("--guidance", help="How closely the prompt is followed; 1 is off and fastest.")
-]
-AudioGuidanceScale = Annotated[
-    float | None, typer.Option("--audio-guidance", help="How closely the voices are followed; 1 is off and fastest.")
-]
-Adaptive = Annotated[
-    bool, typer.Option("--apg", help="Adaptive projected guidance: strong scales without burnt colours.")
-]
-Model = Annotated[str, typer.Option(help="An embedded model, or a folder with model_index.json.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps.", show_default="the best there is")]
-Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.", show_default="the fastest")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-MaxSeconds = Annotated[
-    float | None, typer.Option(help="Stop the video after so many seconds.", show_default="the sound's")
-]
-SaveMasks = Annotated[Path | None, typer.Option(help="Picture to write that shows who is where, e.g. masks.png.")]
-
 
 @app.command()
 @reports_errors
 def generate(
-    output: Output,
-    image: Annotated[Path | None, typer.Option(help="Picture of the people.")] = None,
-    speaker: Annotated[
-        list[Path] | None, typer.Option(help="A person's voice, any sound or video file; once per person.")
-    ] = None,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(help="x0,y0,x1,y1: where the speaker named before is, in pixels of the picture as shown."),
-    ] = None,
-    prompt: Annotated[str | None, typer.Option(help="What happens, in words.")] = None,
-    negative_prompt: Annotated[str | None, typer.Option(help="What must not happen.")] = None,
-    scene: Annotated[Path | None, typer.Option(help="Scene file instead of --image, --speaker and --box.")] = None,
-    arrangement: Annotated[
-        str | None, typer.Option(help="together: all voices start at once. turns: one after the other.")
-    ] = None,
-    seed: Seed = 0,
-    steps: Steps = None,
-    guidance: GuidanceScale = None,
-    audio_guidance: AudioGuidanceScale = None,
-    apg: Adaptive = False,
-    model: Model = "mini",
-    device: Device = None,
-    dtype: Dtype = None,
-    max_seconds: MaxSeconds = None,
-    save_masks: SaveMasks = None,
-    force: Force = False,
-    quiet: Quiet = False,
+    output: opt.Output,
+    image: opt.Image = None,
+    speaker: opt.Speakers = None,
+    box: opt.Boxes = None,
+    prompt: opt.Prompt = None,
+    negative_prompt: opt.NegativePrompt = None,
+    scene: opt.SceneFile = None,
+    arrangement: opt.Arrangement = None,
+    size: opt.FrameSize = None,
+    size_class: opt.SizeClass = None,
+    max_seconds: opt.MaxSeconds = None,
+    save_masks: opt.SaveMasks = None,
+    force: opt.Force = False,
+    quiet: opt.Quiet = False,
+    seed: opt.Seed = 0,
+    preset: opt.PresetName = None,
+    steps: opt.Steps = None,
+    guidance: opt.GuidanceScale = None,
+    audio_guidance: opt.AudioGuidanceScale = None,
+    apg: opt.Adaptive = False,
+    shift: opt.Shift = None,
+    clip_frames: opt.ClipFrames = None,
+    motion_frames: opt.MotionFrames = None,
+    model: opt.Model = "mini",
+    audio_weights: opt.AudioWeights = None,
+    speech_weights: opt.SpeechWeights = None,
+    lora: opt.Loras = None,
+    device: opt.Device = None,
+    dtype: opt.Dtype = None,
+    fit: opt.Fit = False,
+    vram: opt.Vram = None,
+    quantization: opt.Quantization = None,
+    offload: opt.Offload = None,
+    branch_chunking: opt.BranchChunking = None,
+    layerwise_casting: opt.LayerwiseCasting = None,
+    vae_tiling: opt.VaeTiling = None,
+    vae_dtype: opt.VaeDtype = None,
+    compile: opt.Compile = None,
+    attention: opt.AttentionBackend = None,
+    step_cache: opt.StepCache = None,
 ) -> None:
     """Make people in a picture speak, each with their own voice."""
+    given = locals()
     from polytalk.cli_generate import Job, build_scene, run
+    from polytalk.cli_wishes import wishes_of
 
     wanted = build_scene(image, speaker or [], box or [], prompt, negative_prompt, scene, arrangement)
-    run(
-        Job(
-            wanted,
-            output,
-            model=model,
-            device=device,
-            dtype=dtype,
-            seed=seed,
-            steps=steps,
-            guidance=guidance,
-            audio_guidance=audio_guidance,
-            adaptive=apg,
-            max_seconds=max_seconds,
-            save_masks=save_masks,
-            force=force,
-            quiet=quiet,
-        )
-    )
+    wishes = wishes_of(given)
+    run(Job(wanted, output, wishes, seed, fit=fit, vram=vram, save_masks=save_masks, force=force, quiet=quiet))
+
+
+@app.command()
+@reports_errors
+def plan(
+    image: opt.Image = None,
+    speaker: opt.Speakers = None,
+    box: opt.Boxes = None,
+    scene: opt.SceneFile = None,
+    arrangement: opt.Arrangement = None,
+    size: opt.FrameSize = None,
+    size_class: opt.SizeClass = None,
+    max_seconds: opt.MaxSeconds = None,
+    preset: opt.PresetName = None,
+    steps: opt.Steps = None,
+    guidance: opt.GuidanceScale = None,
+    audio_guidance: opt.AudioGuidanceScale = None,
+    clip_frames: opt.ClipFrames = None,
+    motion_frames: opt.MotionFrames = None,
+    model: opt.PlannedModel = "mini",
+    audio_weights: opt.AudioWeights = None,
+    speech_weights: opt.SpeechWeights = None,
+    lora: opt.Loras = None,
+    device: opt.Device = None,
+    dtype: opt.Dtype = None,
+    gpu: opt.Gpu = None,
+    vram: opt.PlannedVram = None,
+    ram: opt.Ram = None,
+    quantization: opt.Quantization = None,
+    offload: opt.Offload = None,
+    branch_chunking: opt.BranchChunking = None,
+    layerwise_casting: opt.LayerwiseCasting = None,
+    vae_tiling: opt.VaeTiling = None,
+    vae_dtype: opt.VaeDtype = None,
+    compile: opt.Compile = None,
+    step_cache: opt.StepCache = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Say what a video takes before anything is loaded: frames, memory, time, and the settings that fit."""
+    given = locals()
+    from polytalk.cli_generate import build_scene
+    from polytalk.cli_plan import print_plan
+    from polytalk.cli_wishes import wishes_of
+
+    wanted = build_scene(image, speaker or [], box or [], None, None, scene, arrangement)
+    print_plan(wanted, wishes_of(given), gpu=gpu, vram=vram, ram=ram, as_json=as_json)
 
 
 @app.command()
 @reports_errors
 def demo(
-    output: Output = Path("demo.mp4"),
-    seed: Seed = 0,
-    steps: Steps = None,
-    model: Model = "mini",
-    device: Device = None,
-    dtype: Dtype = None,
-    max_seconds: MaxSeconds = None,
-    force: Force = False,
-    quiet: Quiet = False,
+    output: opt.Output = Path("demo.mp4"),
+    seed: opt.Seed = 0,
+    steps: opt.Steps = None,
+    model: opt.Model = "mini",
+    device: opt.Device = None,
+    dtype: opt.Dtype = None,
+    max_seconds: opt.MaxSeconds = None,
+    force: opt.Force = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Make two people of Polytalk's own talk to each other."""
+    given = locals()
     from polytalk.cli_generate import Job, demo_scene, run
+    from polytalk.cli_wishes import wishes_of
 
-    run(
-        Job(
-            demo_scene(),
-            output,
-            model=model,
-            device=device,
-            dtype=dtype,
-            seed=seed,
-            steps=steps,
-            max_seconds=max_seconds,
-            force=force,
-            quiet=quiet,
-        )
-    )
+    run(Job(demo_scene(), output, wishes_of(given), seed, force=force, quiet=quiet))
 
 
 @app.command()
@@ -159,8 +170,8 @@ def binding(
     scenes: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 32,
     seed: Annotated[int, typer.Option(help="Of the scenes and the noise.")] = 0,
     frames: Annotated[int, typer.Option(min=5, help="Length of every scene, 4n + 1.")] = 33,
-    steps: Steps = None,
-    model: Model = "mini",
+    steps: opt.Steps = None,
+    model: opt.Model = "mini",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Does each mouth follow its own voice? On held-out scenes, read from the pixels."""

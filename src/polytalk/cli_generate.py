@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
+from polytalk.cli_wishes import Wishes
 from polytalk.errors import PolytalkError
 from polytalk.scene import Box, Scene, Speaker, pair_speakers
+
+if TYPE_CHECKING:
+    from polytalk.pipelines.options import LoadOptions
 
 ASSETS = Path(__file__).parent / "assets"
 MAX_SEED = 2**63 - 1
@@ -30,24 +33,14 @@ class Job:
     """What is wanted."""
     output: Path
     """Where to."""
-    model: str = "mini"
-    """Embedded model, or a folder."""
-    device: str | None = None
-    """None chooses."""
-    dtype: str | None = None
-    """None chooses."""
+    wishes: Wishes = field(default_factory=Wishes)
+    """Model, sampling and levers."""
     seed: int = 0
     """Of all noise."""
-    steps: int | None = None
-    """Sampling steps; None is the model's default, as with the guidance scales."""
-    guidance: float | None = None
-    """Weight of the prompt."""
-    audio_guidance: float | None = None
-    """Weight of the voices."""
-    adaptive: bool = False
-    """Adaptive projected guidance."""
-    max_seconds: float | None = None
-    """Longest video."""
+    fit: bool = False
+    """Choose levers so that it fits the device."""
+    vram: str | None = None
+    """GPU memory to stay within."""
     save_masks: Path | None = None
     """Picture of who is where."""
     force: bool = False
@@ -58,8 +51,8 @@ class Job:
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
             raise PolytalkError("--seed", f"it is {self.seed}", f"Give a whole number from 0 to {MAX_SEED}.")
-        if self.max_seconds is not None and not (self.max_seconds > 0 and math.isfinite(self.max_seconds)):
-            raise PolytalkError("--max-seconds", f"it is {self.max_seconds}", "Give seconds, more than 0.")
+        if self.vram is not None and not self.fit:
+            raise PolytalkError("--vram", "it says how much --fit may use", "Give --fit, too.")
 
 
 def build_scene(
@@ -115,23 +108,20 @@ def run(job: Job) -> None:
         if path is not None:
             check_target(path, force=job.force)
     console = Console(stderr=True, quiet=job.quiet)
+    choices, options = job.wishes.choices(), job.wishes.options()
+    if job.fit:
+        with console.status("planning", spinner="dots"):
+            options, choices = _fitted(job, options, choices, console)
     with console.status("loading PyTorch and the model", spinner="dots"):
-        pipe, generator = _load(job)
-    console.print(f"model {job.model} on {pipe.components.device}, {str(pipe.components.dtype).removeprefix('torch.')}")
+        pipe, generator = _load(job, options)
+    console.print(_model_line(job, pipe))
     with console.status("reading picture and voices", spinner="dots"):
-        prepared = pipe.prepare(job.scene).first_seconds(job.max_seconds)
+        size = job.wishes.frame_size(job.scene)
+        prepared = pipe.prepare(job.scene, size).first_seconds(job.wishes.max_seconds)
     if job.save_masks is not None:
         _save_masks(job, prepared)
     with _progress_bar(console) as progress:
-        clips = pipe.stream(
-            prepared,
-            generator=generator,
-            progress=progress,
-            num_inference_steps=job.steps,
-            guidance_scale=job.guidance,
-            audio_guidance_scale=job.audio_guidance,
-            adaptive_projection=job.adaptive,
-        )
+        clips = pipe.stream(prepared, generator=generator, progress=progress, **choices)
         sound = prepared.sound
         with VideoWriter(job.output, 25, sound.samples, sound.sample_rate, force=job.force) as writer:
             for clip in clips:
@@ -139,11 +129,16 @@ def run(job: Job) -> None:
                     writer.write(frame)
     height, width = prepared.pixels.shape[:2]
     seconds, spent = prepared.num_frames / 25, time.monotonic() - started
-    size = f"{seconds:.1f} s of {width} × {height}"
-    console.print(f"[bold]{job.output}[/]: {size}, made in {spent:.0f} s ({spent / seconds:.1f} s per second)")
+    made = f"{seconds:.1f} s of {width} × {height}"
+    console.print(f"[bold]{job.output}[/]: {made}, made in {spent:.0f} s ({spent / seconds:.1f} s per second)")
 
 
-def _load(job: Job):  # type: ignore[no-untyped-def]
+def _model_line(job: Job, pipe: Any) -> str:
+    number = str(pipe.components.dtype).removeprefix("torch.")
+    return f"model {job.wishes.model} on {pipe.components.device}, {number}"
+
+
+def _load(job: Job, options: LoadOptions):  # type: ignore[no-untyped-def]
     """The pipeline and its source of noise; brings in PyTorch, which takes seconds."""
     import torch
     from diffusers.utils import logging as diffusers_logging
@@ -153,8 +148,31 @@ def _load(job: Job):  # type: ignore[no-untyped-def]
 
     diffusers_logging.set_verbosity_error()
     transformers_logging.set_verbosity_error()
-    pipe = MultiTalkPipeline.from_pretrained(job.model, torch_dtype=job.dtype, device=job.device)
+    wishes = job.wishes
+    pipe = MultiTalkPipeline.from_pretrained(
+        wishes.model,
+        torch_dtype=wishes.dtype,
+        device=wishes.device,
+        audio=wishes.audio_weights,
+        speech=wishes.speech_weights,
+        options=options,
+    )
+    pipe.config = wishes.model_config(pipe.config)
     return pipe, torch.Generator().manual_seed(job.seed)
+
+
+def _fitted(
+    job: Job, options: LoadOptions, choices: dict[str, Any], console: Console
+) -> tuple[LoadOptions, dict[str, Any]]:
+    """Levers and choices with which the video fits, and a line that says which."""
+    from polytalk.cli_plan import plan_for
+    from polytalk.pipelines.plan import describe_options
+
+    chosen = plan_for(job.scene, job.wishes, vram=job.vram).require()
+    if chosen.shortened:
+        choices = {**choices, "clip_frames": chosen.clip_frames}
+    console.print(f"fits with: {describe_options(chosen.options)}, clips of {chosen.clip_frames} frames")
+    return dataclasses.replace(options, **chosen.changes(options)), choices
 
 
 def _save_masks(job: Job, prepared) -> None:  # type: ignore[no-untyped-def]

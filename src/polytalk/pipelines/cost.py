@@ -18,10 +18,10 @@ from polytalk.pipelines.clips import latent_frames
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 """Bytes of one number."""
-QUANTIZED_BYTES = {"int8": 1.0, "fp8": 1.0, "int4": 0.5}
+QUANTIZED_BYTES = {"int8": 1.0, "int8-dynamic": 1.0, "fp8": 1.0, "int4": 0.5}
 """Bytes of one weight of a quantised layer, scales apart."""
-_INT4_GROUP = 128
-"""Weights that share a scale and a zero point (2 + 2 bytes) in int4."""
+_INT4_GROUP = 64
+"""Weights that share a scale of 2 bytes in int4."""
 CLIP_TOKENS = 257
 """Picture tokens of the released image encoder."""
 
@@ -104,9 +104,9 @@ class NetworkParameters:
     context_linears: int
     """Matrices of the blocks that act on text, picture and sound alone (their keys and values): used once per clip."""
     float32: int
-    """Norms, modulation tables and the time embedder, which stay float32."""
+    """Norms, modulation tables and the embedding of time, which stay float32."""
     other: int
-    """Everything else: patch, text and picture embedders, audio adapter, biases, output layer."""
+    """Everything else: embedders of patches, text and picture, audio adapter, biases, output layer."""
 
     @property
     def total(self) -> int:
@@ -136,7 +136,7 @@ def linear_bytes(dtype: str, quantization: str | None) -> float:
     """
     if quantization is None:
         return _lookup(BYTES, dtype, "dtype")
-    scales = 4 / _INT4_GROUP if quantization == "int4" else 0.0
+    scales = 2 / _INT4_GROUP if quantization == "int4" else 0.0
     return _lookup(QUANTIZED_BYTES, quantization, "quantization") + scales
 
 
@@ -161,7 +161,7 @@ def network_parameters(config: NetworkConfig) -> NetworkParameters:
         tables += dim
     # diffusers' list of what stays float32 names norm1, norm2, norm3, norm_audio and the tables, but not q's and k's
     kept = 4 * dim + 6 * dim
-    float32 = layers * kept + 2 * dim + _linear(config.freq_dim, dim) + _linear(dim, dim)
+    float32 = layers * kept + 2 * dim + _linear(config.freq_dim, dim) + _linear(dim, dim) + _linear(dim, 6 * dim)
     if config.image_dim is not None:
         float32 += 2 * config.image_dim + 2 * dim  # the norms before and after the picture's embedder
     other = layers * (block_biases + tables - kept) + _embedder_parameters(config)
@@ -169,10 +169,10 @@ def network_parameters(config: NetworkConfig) -> NetworkParameters:
 
 
 def _embedder_parameters(config: NetworkConfig) -> int:
-    """Patch, text, picture and sound embedders, the modulation's projection and the output layer."""
+    """Embedders of patches, text, picture and sound, and the output layer."""
     dim, patch = config.dim, math.prod(config.patch_size)
     total = _linear(config.in_channels * patch, dim) + _linear(dim, config.out_channels * patch)
-    total += _linear(dim, 6 * dim) + _linear(config.text_dim, dim) + _linear(dim, dim)
+    total += _linear(config.text_dim, dim) + _linear(dim, dim)
     if config.image_dim is not None:
         image = config.image_dim
         total += _linear(image, image) + _linear(image, dim)

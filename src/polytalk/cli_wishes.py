@@ -1,0 +1,200 @@
+"""What a command's options say of model, video and levers, and what that means to the pipeline."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polytalk.errors import PolytalkError
+
+if TYPE_CHECKING:
+    from polytalk.conditioning.picture import Size
+    from polytalk.pipelines.config import PipelineConfig
+    from polytalk.pipelines.options import LoadOptions, LoraChoice
+    from polytalk.scene import Scene
+
+_LEVERS = ("quantization", "offload", "branch_chunking", "layerwise_casting", "vae_tiling", "vae_dtype", "compile")
+_STEP = 16
+"""Pixels: both sides of a video are multiples of it."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Options as they were given; None is not given.
+
+    Raises:
+        PolytalkError: an option that makes no sense by itself.
+    """
+
+    model: str = "mini"
+    """Embedded model, folder or hub id."""
+    audio_weights: Path | None = None
+    """The audio branch's folder or file."""
+    speech_weights: Path | None = None
+    """The speech encoder's folder."""
+    loras: tuple[str, ...] = ()
+    """FILE or FILE:SCALE."""
+    device: str | None = None
+    """None chooses."""
+    dtype: str | None = None
+    """None chooses."""
+    size: str | None = None
+    """WIDTHxHEIGHT, or the shorter side."""
+    size_class: str | None = None
+    """480p or 720p."""
+    max_seconds: float | None = None
+    """Longest video."""
+    preset: str | None = None
+    """Steps, shift and guidance by one word."""
+    steps: int | None = None
+    """Sampling steps."""
+    guidance: float | None = None
+    """Weight of the prompt."""
+    audio_guidance: float | None = None
+    """Weight of the voices."""
+    adaptive: bool = False
+    """Adaptive projected guidance."""
+    shift: float | None = None
+    """Timestep shift."""
+    clip_frames: int | None = None
+    """Longest clip."""
+    motion_frames: int | None = None
+    """Shared by neighbouring clips."""
+    quantization: str | None = None
+    """Number format of the blocks."""
+    offload: str | None = None
+    """Where weights wait."""
+    branch_chunking: bool | None = None
+    """Predictions one after the other in each block."""
+    layerwise_casting: bool | None = None
+    """Blocks' weights in 8 bits."""
+    vae_tiling: bool | None = None
+    """Tiles."""
+    vae_dtype: str | None = None
+    """Number format of the autoencoder."""
+    compile: bool | None = None
+    """Compile the blocks."""
+    attention: str | None = None
+    """Attention kernel."""
+    step_cache: str | None = None
+    """NAME or NAME:THRESHOLD."""
+
+    def __post_init__(self) -> None:
+        if self.max_seconds is not None and not (self.max_seconds > 0 and math.isfinite(self.max_seconds)):
+            raise PolytalkError("--max-seconds", f"it is {self.max_seconds}", "Give seconds, more than 0.")
+        if self.size is not None:
+            _parse_size(self.size)
+            if self.size_class is not None:
+                raise PolytalkError("--size-class", "--size says more", "Leave out one of the two.")
+
+    def choices(self) -> dict[str, Any]:
+        """The run's choices, as `RunChoices`."""
+        return {
+            "preset": self.preset,
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance,
+            "audio_guidance_scale": self.audio_guidance,
+            "shift": self.shift,
+            "clip_frames": self.clip_frames,
+            "motion_frames": self.motion_frames,
+            "adaptive_projection": self.adaptive,
+        }
+
+    def options(self) -> LoadOptions:
+        """The levers.
+
+        Raises:
+            PolytalkError: one is unknown, or two exclude each other.
+        """
+        from polytalk.pipelines.options import LoadOptions
+
+        levers = {name: getattr(self, name) for name in _LEVERS if getattr(self, name) is not None}
+        cache, threshold = self._step_cache()
+        return LoadOptions(
+            loras=tuple(_parse_lora(text) for text in self.loras),
+            attention_backend=self.attention,
+            step_cache=cache,
+            step_cache_threshold=threshold,
+            **levers,
+        )
+
+    def fixed(self) -> frozenset[str]:
+        """Names of the levers that were given, and "clip_frames" if it was."""
+        return frozenset(name for name in (*_LEVERS, "clip_frames") if getattr(self, name) is not None)
+
+    def frame_size(self, scene: Scene) -> Size | None:
+        """(height, width) by --size; None where the model's size class decides.
+
+        Raises:
+            PolytalkError: the picture cannot be read.
+        """
+        if self.size is None:
+            return None
+        sides = _parse_size(self.size)
+        if len(sides) == 2:
+            return sides[1], sides[0]
+        from polytalk.conditioning.picture import scaled_size
+        from polytalk.media.image import load_image
+
+        picture = load_image(scene.image)
+        return scaled_size(picture.width, picture.height, sides[0])
+
+    def model_config(self, config: PipelineConfig) -> PipelineConfig:
+        """The model's defaults with those of another size class, if one is wanted.
+
+        Raises:
+            PolytalkError: the preset or the size class is not for this model.
+        """
+        from polytalk.pipelines.presets import check_preset
+
+        if self.size_class is not None:
+            config = config.for_size_class(self.size_class)
+        if self.preset is not None:
+            check_preset(self.preset, config.size_class, bool(self.loras))
+        return config
+
+    def _step_cache(self) -> tuple[str | None, float | None]:
+        if self.step_cache is None:
+            return None, None
+        name, colon, number = self.step_cache.partition(":")
+        try:
+            return name, float(number) if colon else None
+        except ValueError:
+            problem = f"{number!r} is no threshold"
+            raise PolytalkError("--step-cache", problem, "Give e.g. teacache or teacache:0.2.") from None
+
+
+def _parse_size(text: str) -> tuple[int, ...]:
+    """(width, height), or (shorter side,)."""
+    found = re.fullmatch(r"\s*(\d+)\s*(?:[x×X]\s*(\d+)\s*)?", text)
+    if found is None:
+        raise PolytalkError("--size", f"{text!r} is no size", "Give WIDTHxHEIGHT, e.g. 896x448, or the shorter side.")
+    sides = tuple(int(side) for side in found.groups() if side is not None)
+    if any(side < _STEP or side % _STEP for side in sides):
+        near = "x".join(str(max(_STEP, round(side / _STEP) * _STEP)) for side in sides)
+        raise PolytalkError("--size", f"{text} has a side that is no multiple of {_STEP}", f"Give e.g. {near}.")
+    return sides
+
+
+def _parse_lora(text: str) -> LoraChoice:
+    """FILE or FILE:SCALE; a file's name may hold colons."""
+    from polytalk.pipelines.options import LoraChoice
+
+    path, colon, scale = text.rpartition(":")
+    if colon and path and not Path(text).exists():
+        try:
+            return LoraChoice(path, float(scale))
+        except ValueError:
+            if Path(path).exists():
+                problem = f"{scale!r} of {text} is no scale"
+                raise PolytalkError("--lora", problem, "Give FILE or FILE:SCALE, e.g. x.safetensors:0.8.") from None
+    return LoraChoice(text)
+
+
+def wishes_of(given: dict[str, Any]) -> Wishes:
+    """The wishes among a command's arguments; those that a command does not have are not given."""
+    values = {entry.name: given[entry.name] for entry in fields(Wishes) if entry.name in given}
+    return Wishes(**values, loras=tuple(given.get("lora") or ()), adaptive=bool(given.get("apg")))

@@ -1,0 +1,222 @@
+"""Peak memory of a run, on the device and in the host, for a choice of levers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from polytalk.diffusion import Branch
+from polytalk.pipelines.activations import Activations, text_dtype
+from polytalk.pipelines.cost import context_bytes, linear_bytes, network_parameters
+from polytalk.pipelines.hardware import GIB
+from polytalk.pipelines.model_sizes import ModelSizes
+from polytalk.pipelines.options import LoadOptions
+
+_PROGRAM = 1.5 * GIB
+"""Python, PyTorch and the libraries in host memory."""
+_LOADING = 2 * GIB
+"""Room in host memory while weights are read, besides the largest shard."""
+_BLOCKS_IN_FLIGHT = 2
+"""Offloaded blocks on the device at once: the one that works and the one on its way."""
+_LAYERS_IN_FLIGHT = 1.1
+"""The text encoder's embedding and a little of what follows; every other layer is far smaller."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Most bytes at a time, by part of the work."""
+
+    stages: dict[str, float]
+    """What is done -> bytes of tensors on the device."""
+    host: float
+    """Bytes in host memory; on a CPU everything."""
+    weights: float
+    """Bytes of all weights together."""
+
+    @property
+    def device(self) -> float:
+        """The peak on the device."""
+        return max(self.stages.values())
+
+    @property
+    def stage(self) -> str:
+        """Where the peak is."""
+        return max(self.stages, key=lambda name: self.stages[name])
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What has to be held, apart from the levers."""
+
+    model: ModelSizes
+    """The networks."""
+    activations: Activations
+    """Their working memory, for the longest clip."""
+    branches: tuple[Branch, ...]
+    """Predictions that guidance needs."""
+    samples: int
+    """Of the sound, at 16 kHz."""
+    kind: str = field(default="cuda")
+    """"cuda" or "cpu"."""
+
+    def footprint(self, options: LoadOptions) -> Footprint:
+        """Peak memory with these levers."""
+        weights = _Weights(self.model, self.activations, options)
+        network, held = weights.network_resident, weights.autoencoder
+        kept = sum(weights.encoders.values()) if options.offload == "none" else 0.0
+        stages = {name: network + held + (kept or own) + run for name, own, run in self._encoder_stages(weights)}
+        tiled, parts = options.vae_tiling, self.activations
+        encode, decode = (parts.encode_tiled, parts.decode_tiled) if tiled else (parts.encode, parts.decode)
+        base = network + held + kept
+        context = self._context(options)
+        stages["encoding the picture"] = base + encode.peak_bytes
+        stages["denoising"] = base + context + self._call_peak(options)
+        # colours are matched frame by frame on what the autoencoder has given
+        stages["decoding"] = base + context + max(decode.peak_bytes, parts.finish.peak_bytes + decode.result_bytes)
+        return Footprint(stages, self._host(weights, stages, options), weights.total)
+
+    def network_bytes(self, options: LoadOptions) -> float:
+        """Bytes of the transformer's weights."""
+        return _Weights(self.model, self.activations, options).network
+
+    def _encoder_stages(self, weights: _Weights) -> list[tuple[str, float, float]]:
+        """(what, its own weights, working memory) of the parts used once per video or clip."""
+        parts, encoders = self.activations, weights.encoders
+        return [
+            ("reading the prompt", weights.text_resident, parts.text.peak_bytes),
+            ("hearing the voices", encoders["speech_encoder"], parts.speech(self.samples).peak_bytes),
+            ("seeing the picture", encoders["image_encoder"], parts.image.peak_bytes),
+        ]
+
+    def _context(self, options: LoadOptions) -> float:
+        """Keys and values kept for all predictions of a clip."""
+        parts, batched = self.activations, self.calls(options) == 1
+        dtype = str(parts.dtype).removeprefix("torch.")
+        most = max(parts.people if branch.has_audio else 1 for branch in self.branches)
+        total = 0.0
+        for branch in self.branches:
+            # in a batch, the voice of a prediction without sound is repeated to the others' number
+            voices = most if batched or branch.has_audio else 1
+            total += context_bytes(self.model.network, parts.size, voices, dtype, text_tokens=64)
+        return total
+
+    def calls(self, options: LoadOptions) -> int:
+        """Calls of the network in a step."""
+        batched = self.model.config.batch_guidance or options.chunks_branches
+        return 1 if batched else len(self.branches)
+
+    def _call_peak(self, options: LoadOptions) -> float:
+        branches = len(self.branches) // self.calls(options)
+        in_turn = options.chunks_branches and branches > 1
+        run = self.activations.network_call(branches, in_turn, options.quantization)
+        frames, height, width = self.activations.size.latent
+        latents = 4.0 * self.model.network.in_channels * frames * height * width
+        # the latent, its noise, the condition and one velocity per prediction, in float32
+        total = run.peak_bytes + latents * (1 + len(self.branches) / 2)
+        return total * 2 if options.step_cache == "firstblock" and branches == 1 else total + self._cached(options)
+
+    def _cached(self, options: LoadOptions) -> float:
+        """What step caches keep: a residual per prediction."""
+        if options.step_cache is None:
+            return 0.0
+        size, network = self.activations.size, self.model.network
+        return len(self.branches) * size.tokens(network.patch_size) * network.dim * self.activations.dtype.itemsize
+
+    def _host(self, weights: _Weights, stages: dict[str, float], options: LoadOptions) -> float:
+        size = self.activations.size
+        video = 3.0 * size.frames * size.height * size.width
+        program = _PROGRAM + 2 * video
+        if self.kind == "cpu":
+            return program + max(stages.values())
+        encoders = weights.encoders.values()
+        waiting = {
+            "none": 0.0,
+            "model": sum(encoders),
+            "group": sum(encoders) + weights.network,
+            # encoders are read again whenever they are needed
+            "stream": max(encoders) + _BLOCKS_IN_FLIGHT * weights.block,
+        }
+        return program + waiting[options.offload] + min(self.model.largest_shard, weights.network) + _LOADING
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Bytes of weights with a choice of levers."""
+
+    model: ModelSizes
+    activations: Activations
+    options: LoadOptions
+
+    @cached_property
+    def encoders(self) -> dict[str, float]:
+        """Text, speech and picture encoder."""
+        dtype = self.activations.dtype
+        formats = {
+            "text_encoder": text_dtype(dtype),
+            "speech_encoder": dtype if self.model.is_mini else torch.float32,
+            "image_encoder": dtype,
+        }
+        return {name: self.model.part_bytes(name, number) for name, number in formats.items()}
+
+    @cached_property
+    def text_resident(self) -> float:
+        """What of the text encoder is on the device at a time: its layers follow one another where blocks do."""
+        if self.model.is_mini or not self.options.transformer_offloaded:
+            return self.encoders["text_encoder"]
+        return _LAYERS_IN_FLIGHT * self.model.largest_layer_bytes("text_encoder", text_dtype(self.activations.dtype))
+
+    @cached_property
+    def autoencoder(self) -> float:
+        """The video autoencoder, which stays on the device."""
+        name = "autoencoder" if self.model.is_mini else "vae"
+        return self.model.part_bytes(name, self.activations.vae_dtype)
+
+    @cached_property
+    def network(self) -> float:
+        """The whole transformer, adapters included."""
+        return self._blocks + self._rest + self._adapters
+
+    @cached_property
+    def block(self) -> float:
+        """One block of it."""
+        return (self._blocks + self._adapters) / self.model.network.num_layers
+
+    @cached_property
+    def network_resident(self) -> float:
+        """What of it is on the device at a time."""
+        options, count = self.options, self.model.network.num_layers
+        resident = self.network
+        if options.transformer_offloaded and count > _BLOCKS_IN_FLIGHT:
+            resident = self._rest + _BLOCKS_IN_FLIGHT * self.block
+        if options.layerwise_casting and options.quantization is None:
+            resident += self._linears / count * self.activations.dtype.itemsize  # one block in full
+        return resident
+
+    @property
+    def total(self) -> float:
+        """All parts."""
+        return self.network + self.autoencoder + sum(self.encoders.values())
+
+    @cached_property
+    def _linears(self) -> int:
+        parameters = network_parameters(self.model.network)
+        return parameters.block_linears + parameters.context_linears
+
+    @cached_property
+    def _blocks(self) -> float:
+        narrow = self.options.layerwise_casting and self.options.quantization is None
+        dtype = str(self.activations.dtype).removeprefix("torch.")
+        return self._linears * (1.0 if narrow else linear_bytes(dtype, self.options.quantization))
+
+    @cached_property
+    def _rest(self) -> float:
+        parameters = network_parameters(self.model.network)
+        return parameters.other * self.activations.dtype.itemsize + parameters.float32 * 4.0
+
+    @cached_property
+    def _adapters(self) -> float:
+        paths = [Path(lora.path) for lora in self.options.loras]
+        return float(sum(path.stat().st_size for path in paths if path.is_file()))
