@@ -26,7 +26,7 @@ from polytalk.pipelines.options import LoraChoice
 from polytalk.pipelines.parallel import ParallelChoice
 from polytalk.pipelines.parallel.apply import parallelize
 from polytalk.pipelines.parallel.context import divide_tokens
-from polytalk.pipelines.parallel.weights import shard_encoder
+from polytalk.pipelines.parallel.weights import all_ranks, shard_encoder
 from polytalk.pipelines.quantization import quantize
 from polytalk.pipelines.step_cache import StepCache
 
@@ -215,7 +215,7 @@ def sharded_text_encoder_equals_one_process():
     alone = UMT5EncoderModel(UMT5Config(**sizes)).eval()
     torch.manual_seed(0)
     together = UMT5EncoderModel(UMT5Config(**sizes)).eval()
-    shard_encoder(together, init_device_mesh("cpu", (dist.get_world_size(),)))
+    shard_encoder(together, all_ranks(torch.device("cpu")))
     tokens, mask = torch.arange(24).view(2, 12), torch.ones(2, 12, dtype=torch.long)
     mask[1, 7:] = 0
     with torch.no_grad():
@@ -324,7 +324,7 @@ def teacache_leaves_out_the_same_steps():
 def a_whole_video_is_the_same():
     """Rank 0's noise counts; encoders run on rank 0; the masks follow the network's labels."""
     world, rank = dist.get_world_size(), dist.get_rank()
-    degrees = {"ulysses": 2} if world == 2 else {"ulysses": 2, "guidance": 2}
+    degrees = {"ulysses": 2, "fsdp": True} if world == 2 else {"ulysses": 2, "guidance": 2}
     settings = {"carry_masks": True, "motion_frames": 5}
     choices = {"guidance_scale": 3.0, "audio_guidance_scale": 2.0, "size": SIZE}
     wanted = tiny_pipeline(**settings)(scene(seconds=0.6), generator=torch.Generator().manual_seed(0), **choices)

@@ -94,9 +94,10 @@ class MultiTalkPipeline:
             PolytalkError: unknown model, missing or damaged file, another kind of checkpoint, unknown device or format.
         """
         if options is not None and options.parallel is not None:
-            from polytalk.pipelines.parallel import join
+            from polytalk.pipelines.parallel import agree, join
 
             device = join(device)
+            torch_dtype = agree(choose_dtype(torch_dtype, device))
         chosen_device = choose_device(device)
         dtype = choose_dtype(torch_dtype, chosen_device)
         components, config = _load(_locate(model, audio, speech), chosen_device, dtype, options)

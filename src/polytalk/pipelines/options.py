@@ -70,7 +70,8 @@ class LoadOptions:
     """
 
     quantization: str | None = None
-    """"int8", "int8-dynamic", "fp8" or "int4" for the linear layers of the blocks; a file that is quantised is recognised by itself."""
+    """"int8", "int8-dynamic", "fp8" or "int4" for the linear layers of the blocks. A file that is quantised is
+    recognised by itself."""
     loras: tuple[LoraChoice, ...] = ()
     """Adapters, laid over one another."""
     offload: str = "none"
@@ -117,9 +118,21 @@ class LoadOptions:
         if shares and self.step_cache == "firstblock":
             problem = "firstblock decides by the tokens each process holds, so that processes would disagree and hang"
             raise PolytalkError("step_cache", problem, "Use teacache or magcache, which decide by the step alone.")
-        if self.parallel is not None and self.parallel.fsdp and self.transformer_offloaded:
-            problem = f"{self.offload} moves weights that fsdp shares out among the processes"
-            raise PolytalkError("offload", problem, 'Use "none" or "model" with fsdp, or leave fsdp out.')
+        if self.offload == "stream" and self.layerwise_casting:
+            problem = "blocks that come from disk are held nowhere"
+            raise PolytalkError("layerwise_casting", problem, "Leave it out; an int8 model on disk takes less reading.")
+        if self.parallel is not None and self.parallel.fsdp:
+            self._check_fsdp()
+
+    def _check_fsdp(self) -> None:
+        remedy = "Leave one of the two out."
+        if self.offload != "none":
+            raise PolytalkError("offload", f"{self.offload!r} moves weights that fsdp shares out", remedy)
+        if self.layerwise_casting:
+            raise PolytalkError("layerwise_casting", "it casts weights that fsdp shares out", remedy)
+        if self.quantization in ("fp8", "int8-dynamic"):
+            problem = f"torchao's {self.quantization} weights cannot be shared out by fsdp"
+            raise PolytalkError("quantization", problem, 'Use "int8" or "int4".')
 
     @property
     def transformer_offloaded(self) -> bool:

@@ -5,6 +5,6 @@ rank 0 encodes, decodes, writes and shows progress. `choice` and `launch` are li
 """
 
 from polytalk.pipelines.parallel.choice import ParallelChoice
-from polytalk.pipelines.parallel.launch import is_main_process, join, leave, num_processes
+from polytalk.pipelines.parallel.launch import agree, is_main_process, join, leave, num_processes
 
-__all__ = ["ParallelChoice", "is_main_process", "join", "leave", "num_processes"]
+__all__ = ["ParallelChoice", "agree", "is_main_process", "join", "leave", "num_processes"]

@@ -13,7 +13,7 @@ from polytalk.pipelines.parallel.agreement import SharedComponents, share_latent
 from polytalk.pipelines.parallel.choice import ParallelChoice
 from polytalk.pipelines.parallel.context import enable_context_parallel
 from polytalk.pipelines.parallel.guidance import enable_guidance_parallel
-from polytalk.pipelines.parallel.weights import shard_encoder, shard_transformer
+from polytalk.pipelines.parallel.weights import all_ranks, shard_encoder, shard_transformer
 
 DIMENSIONS = ("guidance", "ring", "ulysses")
 """Of the device mesh, the one whose ranks talk most last: neighbours on the fastest links."""
@@ -37,15 +37,15 @@ def parallelize(components: Components, choice: ParallelChoice) -> Components:
     if not dist.is_initialized():
         raise PolytalkError("parallel", "the processes have not met", "Call polytalk.pipelines.parallel.join() first.")
     choice.check_processes(dist.get_world_size())
-    transformer, kind = components.transformer, components.device.type
+    transformer, device = components.transformer, components.device
     if choice.fsdp:
-        everyone = init_device_mesh(kind, (dist.get_world_size(),), mesh_dim_names=("fsdp",))
+        everyone = all_ranks(device)
         shard_transformer(transformer, everyone)
         if (encoder := getattr(components, "text_encoder", None)) is not None:
             _shard_when_read(encoder, everyone)
     if choice.degree > 1:
         mesh: DeviceMesh = init_device_mesh(
-            kind, (choice.guidance, choice.ring, choice.ulysses), mesh_dim_names=DIMENSIONS
+            device.type, (choice.guidance, choice.ring, choice.ulysses), mesh_dim_names=DIMENSIONS
         )
         if choice.context > 1:
             enable_context_parallel(transformer, choice, mesh)
@@ -58,13 +58,9 @@ def parallelize(components: Components, choice: ParallelChoice) -> Components:
 def _shard_when_read(encoder: LazyPart | nn.Module, mesh: DeviceMesh) -> None:
     """Share out an encoder now, or whenever it is read."""
 
-    def shard(network: nn.Module) -> nn.Module:
-        shard_encoder(network, mesh)
-        return network
-
     if not isinstance(encoder, LazyPart):
-        shard(encoder)
+        shard_encoder(encoder, mesh)
         return
-    encoder.preparations.append(shard)
+    encoder.preparations.append(lambda network: shard_encoder(network, mesh))
     if encoder.loaded:
         encoder.drop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from polytalk.errors import PolytalkError
@@ -53,22 +52,23 @@ class ParallelChoice:
         return self.context * self.guidance
 
     @classmethod
-    def for_processes(cls, processes: int, heads: int) -> ParallelChoice:
-        """What suits so many processes when nothing was asked for: Ulysses as far as the heads go, then guidance.
-
-        Args:
-            processes: number of processes, 2 or more.
-            heads: attention heads of the network.
+    def parse(cls, text: str) -> ParallelChoice:
+        """Read e.g. "ulysses=4,guidance=2,fsdp".
 
         Raises:
-            PolytalkError: the processes cannot be used that way.
+            PolytalkError: an unknown word, or no number where one is needed.
         """
-        ulysses = math.gcd(processes, heads)
-        if processes // ulysses > MOST_BRANCHES:
-            problem = f"{processes} processes cannot share {heads} attention heads"
-            remedy = f"Start {ulysses} processes, or as many as divide {heads}."
-            raise PolytalkError("--nproc-per-node", problem, remedy)
-        return cls(ulysses=ulysses, guidance=processes // ulysses)
+        remedy = "Give e.g. ulysses=4,guidance=2,fsdp."
+        choices: dict[str, int | bool] = {}
+        for word in text.replace(" ", "").split(","):
+            name, equals, value = word.partition("=")
+            if name == "fsdp" and not equals:
+                choices[name] = True
+            elif name in ("ulysses", "ring", "guidance") and value.isascii() and value.isdigit():
+                choices[name] = int(value)
+            else:
+                raise PolytalkError("parallel", f"{word!r} is unknown", remedy)
+        return cls(**choices)  # type: ignore[arg-type]
 
     def check_processes(self, processes: int) -> None:
         """Refuse a choice that does not fit the number of processes.

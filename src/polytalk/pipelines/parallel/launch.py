@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -44,6 +45,13 @@ def join(device: str | torch.device | None = None) -> torch.device:
         dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo")
         atexit.register(leave)
     return chosen
+
+
+def agree(value: Any) -> Any:
+    """Rank 0's value on all ranks, for what a machine decides by measuring."""
+    values = [value]
+    dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+    return values[0]
 
 
 def leave() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
+import torch.distributed as dist
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
-from torch import nn
-from torch.distributed.device_mesh import DeviceMesh
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
 
+from polytalk.errors import PolytalkError
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 
 
@@ -25,18 +29,49 @@ def shard_transformer(transformer: MultiTalkTransformer3DModel, mesh: DeviceMesh
     _keep_known(transformer)
 
 
-def shard_encoder(encoder: nn.Module, mesh: DeviceMesh) -> None:
-    """Share out an encoder's weights: each entry of its lists of layers by itself, then the rest."""
+def block_sharder(device: torch.device) -> Callable[[str, nn.Module], None]:
+    """For `load_into` as `on_module`: shares out every block as soon as it is filled, so that no rank ever holds all.
+
+    Args:
+        device: this rank's.
+    """
+    mesh = all_ranks(device)
+
+    def share(name: str, module: nn.Module) -> None:
+        if name.startswith("blocks."):
+            shard_unit(module.requires_grad_(False), mesh)
+
+    return share
+
+
+def all_ranks(device: torch.device) -> DeviceMesh:
+    """A one-dimensional mesh of all processes."""
+    return init_device_mesh(device.type, (dist.get_world_size(),), mesh_dim_names=("fsdp",))
+
+
+def shard_encoder(encoder: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """Share out an encoder's weights: every entry of its lists of layers, then the rest. Returns the encoder."""
     encoder.requires_grad_(False)
     for layer in _layers(encoder):
         shard_unit(layer, mesh)
     shard_unit(encoder, mesh)
+    return encoder
 
 
 def shard_unit(module: nn.Module, mesh: DeviceMesh) -> None:
-    """Share out one module that is always called as a whole; does nothing the second time."""
-    if not isinstance(module, FSDPModule):
-        fully_shard(module, mesh=mesh)
+    """Share out one module that is always called as a whole; does nothing the second time.
+
+    Raises:
+        PolytalkError: its weights are of a library's own kind, which cannot be cut.
+    """
+    if isinstance(module, FSDPModule):
+        return
+    for name, parameter in module.named_parameters():
+        kind = type(parameter.data)
+        if kind is not Tensor and not isinstance(parameter, DTensor):
+            problem = f"{name} is a {kind.__name__}, which cannot be shared out"
+            raise PolytalkError("fsdp", problem, "Use int8, int4 or no quantisation.")
+    fully_shard(module, mesh=mesh)
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
