@@ -22,7 +22,7 @@ from polytalk.conditioning.speech import (
     speech_tracks,
     standardise,
 )
-from polytalk.conditioning.wav2vec2 import Wav2Vec2SpeechEncoder
+from polytalk.conditioning.wav2vec2 import Wav2Vec2SpeechEncoder, convolve
 from polytalk.media.audio import Sound
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -50,6 +50,16 @@ def test_a_silent_speaker_has_the_features_of_zero_samples(golden):
     assert torch.isfinite(speech.features).all()
     assert torch.equal(speech.features[1], encoder(torch.zeros(speaking.shape[1])))
     assert not torch.equal(speech.features[0], speech.features[1])
+
+
+@settings(deadline=None, max_examples=15)
+@given(chunk=st.integers(1, 20_799), samples=st.integers(400, 20_800))
+def test_long_sound_is_convolved_in_pieces_without_seams(golden, chunk, samples):
+    tensors, encoder = golden
+    sound = torch.from_numpy(standardise(tensors["waveform"][0, :samples].numpy()))[None]
+    with torch.no_grad():
+        whole = encoder.model.feature_extractor(sound)
+        torch.testing.assert_close(convolve(encoder.model, sound, chunk), whole, atol=1e-5, rtol=1e-4)
 
 
 def babble(seconds, rate=16_000, level=0.1, seed=0):
