@@ -265,8 +265,11 @@ def _plain(checkpoint: Checkpoint, path: Path) -> Checkpoint:
     """Without optimum-quanto's packing of names; its map lies beside the file, of the same ending if there are more."""
     from polytalk.pipelines.quantization import plain_form
 
-    maps = sorted((path.parent if path.is_file() else path).glob("quantization_map*.json"))
-    same = [file for file in maps if path.stem.endswith(file.stem.removeprefix("quantization_map"))]
+    folder = path.parent if path.is_file() else path
+    maps = sorted(folder.glob("quantization_map*.json"))
+    # as published: dit_model_int8 with dit_model_map_int8, quant_model_int8_FusionX with quantization_map_int8_FusionX
+    same = [file for file in folder.glob("*_map_*.json") if file.stem.replace("_map", "") == path.stem]
+    same += [file for file in maps if path.stem.endswith(file.stem.removeprefix("quantization_map"))]
     return plain_form(checkpoint, next(iter(same), maps[0] if len(maps) == 1 else None))
 
 
