@@ -15,37 +15,23 @@ from polytalk.models.checkpoint_sizes import image_encoder_sizes, text_encoder_s
 from polytalk.models.official import image_encoder_from_official, text_encoder_from_official
 from polytalk.pipelines.checkpoint import Checkpoint
 from polytalk.pipelines.layouts import IMAGE_FILE, TEXT_FILE, TOKENIZER_FOLDER, TRANSFORMER_INDEX, VAE_FILE
-from polytalk.pipelines.weights import released as names
-from polytalk.pipelines.weights.random_tensors import RandomTensors
 from polytalk.pipelines.weights.sizes import TINY as TINY_14B
 from polytalk.pipelines.weights.sizes import ModelSize
-from polytalk.pipelines.weights.tokenizer import write_tokenizer
-from polytalk.pipelines.weights.writing import write_index, write_pickle, write_safetensors, write_shards
+from polytalk.pipelines.weights.synthesize import Recipe, synthesize
 
 WAN, AUDIO, SPEECH = "Wan2.1-I2V-14B-480P", "MeiGen-MultiTalk", "chinese-wav2vec2-base"
-SHARD = "diffusion_pytorch_model"
 TINY = dataclasses.replace(TINY_14B, transformer=dataclasses.replace(TINY_14B.transformer, text_len=512))
 """With as many text tokens as the Diffusers layout takes for granted."""
 
 
 def write_released(root: Path, size: ModelSize = TINY, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:
     """The three folders as published, side by side below `root`; returns the base network's."""
-    wan, audio, speech = root / WAN, root / AUDIO, root / SPEECH
-    for folder in (wan, audio, speech):
-        folder.mkdir(parents=True)
-    draw, base, branch = RandomTensors(seed), names.base_shapes(size), names.audio_shapes(size)
-    places = write_shards(wan, SHARD, base, draw, dtype, 3, _ignore)
-    (wan / "config.json").write_text(json.dumps(size.config()))
-    write_safetensors(audio / "multitalk.safetensors", branch, draw, dtype, _ignore)
-    write_index(audio / TRANSFORMER_INDEX, places | dict.fromkeys(branch, "multitalk.safetensors"), 0)
-    image = names.image_encoder_shapes(size) | {"log_scale": (1,), "textual.token_embedding.weight": (8, 4)}
-    for file, shapes in ((TEXT_FILE, names.text_encoder_shapes(size)), (IMAGE_FILE, image)):
-        write_pickle(wan / file, shapes, draw, dtype, _ignore)
-    write_pickle(wan / VAE_FILE, names.vae_shapes(size), draw, dtype, _ignore)
-    write_tokenizer(wan / TOKENIZER_FOLDER, size.text.vocab)
-    write_safetensors(speech / "model.safetensors", names.speech_encoder_shapes(size), draw, torch.float32, _ignore)
-    (speech / "config.json").write_text(json.dumps(size.speech_config()))
-    return wan
+    root.mkdir(parents=True, exist_ok=True)
+    synthesize(root, Recipe(size, dtype, seed))
+    image = root / WAN / IMAGE_FILE
+    text_half = {"log_scale": torch.zeros(()), "textual.token_embedding.weight": torch.zeros(8, 4)}
+    torch.save(torch.load(image, weights_only=True) | text_half, image)
+    return root / WAN
 
 
 def write_diffusers(released: Path, root: Path, size: ModelSize = TINY) -> Path:
@@ -87,7 +73,3 @@ def _save_image_encoder(released: Checkpoint, folder: Path) -> None:
     (whole.vision_model if hasattr(whole, "vision_model") else whole).load_state_dict(vision.state_dict(), strict=False)
     whole.save_pretrained(folder)
     assert "visual_projection.weight" in load_file(folder / "model.safetensors")
-
-
-def _ignore(written: int) -> None:
-    pass
