@@ -9,6 +9,7 @@ from polytalk.errors import PolytalkError
 # sRGB to XYZ with the D65 white of the 2° observer, digits as in scikit-image, which the release uses.
 _XYZ_FROM_RGB = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 _WHITE = (0.95047, 1.0, 1.08883)
+_FRAMES_AT_ONCE = 8
 
 
 def match_colour(frames: torch.Tensor, reference: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
@@ -29,15 +30,25 @@ def match_colour(frames: torch.Tensor, reference: torch.Tensor, strength: float 
         raise PolytalkError("colour strength", f"it is {strength}", "Use 0 to 1.")
     if strength == 0:
         return frames
+    wanted = rgb_to_lab(((reference.float() + 1) / 2).clamp(0, 1))
+    result = torch.empty_like(frames)
+    # Lab and the way there and back take ten times the memory of the frames: a few at a time
+    parts = zip(frames.split(_FRAMES_AT_ONCE, dim=2), result.split(_FRAMES_AT_ONCE, dim=2), strict=True)
+    for part, matched in parts:
+        matched.copy_(_match(part, wanted, strength))
+    return result
+
+
+def _match(frames: torch.Tensor, wanted: torch.Tensor, strength: float) -> torch.Tensor:
+    """Frames in −1..1 brought to the mean and deviation of `wanted`, (batch, 3, 1, ...) in Lab."""
     source = ((frames.float() + 1) / 2).clamp(0, 1)
-    lab, wanted = rgb_to_lab(source), rgb_to_lab(((reference.float() + 1) / 2).clamp(0, 1))
-    area = (-2, -1)
+    lab, area = rgb_to_lab(source), (-2, -1)
     deviation = lab.std(area, correction=0, keepdim=True)
     # A frame of one colour has no deviation to stretch; only its mean moves.
     gain = wanted.std(area, correction=0, keepdim=True) / deviation.masked_fill(deviation < 1e-8, 1.0)
     matched = (lab - lab.mean(area, keepdim=True)) * gain + wanted.mean(area, keepdim=True)
     blended = torch.lerp(source, lab_to_rgb(matched), strength)
-    return (blended * 2 - 1).to(frames.dtype)
+    return blended * 2 - 1
 
 
 def rgb_to_lab(rgb: torch.Tensor) -> torch.Tensor:
