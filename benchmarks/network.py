@@ -25,7 +25,7 @@ from measure import Seconds, machine, operations, peak_memory, print_table, run_
 from published import PublishedNetwork, audio_attention, materialised_map, norm
 from torch import Tensor, nn
 
-from polytalk.models.attention import ContextKeyValues, Rotary, layer_norm
+from polytalk.models.attention import ContextKeyValues, Rotary, layer_norm, rounded_layer_norm
 from polytalk.models.label_rotary_embedding import label_rotary, video_labels
 from polytalk.models.reference_map import class_masks
 from polytalk.models.transformer import MultiTalkTransformer3DModel
@@ -77,7 +77,7 @@ class SilentBlock(nn.Module):
         normed = (layer_norm(hidden_states, block.norm1) * (1 + scale) + shift).to(dtype)
         attended, _ = block.attn1(normed, rotary_emb=rotary_emb)
         hidden_states = (hidden_states.float() + attended * gate).to(dtype)
-        hidden_states = hidden_states + block.attn2(layer_norm(hidden_states, block.norm2).to(dtype), context)
+        hidden_states = hidden_states + block.attn2(rounded_layer_norm(hidden_states, block.norm2), context)
         normed = (layer_norm(hidden_states, block.norm3) * (1 + ffn_scale) + ffn_shift).to(dtype)
         return (hidden_states.float() + block.ffn(normed) * ffn_gate).to(dtype)
 
@@ -127,7 +127,7 @@ class Case:
         self.audio = random(1, sizes.people, 4 * frames - 3, 5, 12, 768)
         self.masks = torch.zeros(1, sizes.people, 2 * rows, 2 * columns, dtype=torch.bool, device=device)
         for person, places in enumerate(torch.arange(2 * columns).chunk(sizes.people)):
-            self.masks[:, person, :, places[2] : places[-2]] = True
+            self.masks[:, person, :, places[0] : places[-1]] = True
         self.classes = class_masks(self.masks, (1, 2, 2))
         with torch.no_grad():
             self.conditioning = self.model.prepare_conditioning(self.text, self.image, self.audio)
@@ -175,7 +175,7 @@ class Case:
             self.query, self.key[:, :count], self.classes, block.attn1.processor._attend_reference
         )
         rotary = label_rotary(video_labels(found, self.classes), 128)
-        normed = layer_norm(self.states, block.norm_audio).to(self.dtype)
+        normed = rounded_layer_norm(self.states, block.norm_audio)
         return block.audio_attn(normed, context.audio_key, context.audio_value, rotary)
 
     def published_branch(self) -> Tensor:

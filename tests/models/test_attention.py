@@ -54,3 +54,15 @@ def test_gradients_pass_through_the_rows_one_by_one(monkeypatch):
         way(query, key, value).square().sum().backward()
         gradients.append(key.grad)
     assert torch.allclose(*gradients, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("weight_dtype", [torch.float32, torch.bfloat16])
+def test_norm_that_rounds_is_the_float32_norm_rounded(weight_dtype):
+    x = torch.randn((2, 5, 64), generator=torch.Generator().manual_seed(0)).bfloat16()
+    norm = torch.nn.LayerNorm(64).to(weight_dtype)
+    torch.nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        exact = attention.layer_norm(x, norm)
+        found = attention.rounded_layer_norm(x, norm)
+    assert found.dtype == torch.bfloat16
+    assert (found.float() - exact).abs().max() <= exact.abs().max() * 2**-8

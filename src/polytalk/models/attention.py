@@ -21,8 +21,8 @@ MATMUL = "matmul"
 
 LARGEST_SCORE_MATRIX = 2**24
 """Entries (32 MiB in bfloat16) of the scores up to which plain products take all of them at once."""
-SCORES_IN_CACHE = 2**22
-"""Entries (8 MiB in bfloat16) of the scores that plain products form at a time when there are more than that."""
+SCORES_IN_CACHE = 3 * 2**20
+"""Entries (6 MiB in bfloat16) of the scores that plain products form at a time when there are more than that."""
 LARGEST_SAVED_SCORES = 2**27
 """Entries (256 MiB in bfloat16) above which no scores are kept unasked for the backward pass."""
 
@@ -62,10 +62,10 @@ class ContextKeyValues(NamedTuple):
 
 def rotate(x: Tensor, rotary: Rotary) -> Tensor:
     """Rotate neighbouring channel pairs of `x` (..., L, heads, d) in float32; returns the dtype of `x`."""
-    first, second = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = rotary
-    turned = torch.stack((first * cos - second * sin, first * sin + second * cos), dim=-1)
-    return turned.flatten(-2).to(x.dtype)
+    first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = rotary  # float32, so that the products are, too, without a float32 copy of x
+    turned = ((first * cos - second * sin).to(x.dtype), (first * sin + second * cos).to(x.dtype))
+    return torch.stack(turned, dim=-1).flatten(-2)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, backend: Any = None, parallel_config: Any = None) -> Tensor:
@@ -259,3 +259,11 @@ def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     """`norm` in float32, returned in float32 (adaLN modulates it there)."""
     weight, bias = (None if p is None else p.float() for p in (norm.weight, norm.bias))
     return F.layer_norm(x.float(), norm.normalized_shape, weight, bias, norm.eps)
+
+
+def rounded_layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """`norm` in float32, returned in the dtype of `x`."""
+    exact = norm.weight is not None and norm.weight.dtype == torch.float32
+    if exact and x.device.type == "cpu":  # whose kernel takes both formats and makes no float32 copy
+        return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+    return layer_norm(x, norm).to(x.dtype)

@@ -20,6 +20,7 @@ from polytalk.models.attention import (
     Rotary,
     SelfAttentionProcessor,
     layer_norm,
+    rounded_layer_norm,
 )
 from polytalk.models.label_rotary_embedding import label_rotary, video_labels
 from polytalk.models.token_shard import TokenShard
@@ -117,13 +118,13 @@ class MultiTalkTransformerBlock(nn.Module):
         )
         hidden_states = (hidden_states.float() + attended * gate).to(dtype)
 
-        normed = layer_norm(hidden_states, self.norm2).to(dtype)
+        normed = rounded_layer_norm(hidden_states, self.norm2)
         hidden_states = hidden_states + self.attn2(normed, context)
 
         shard = self.attn1.processor._token_shard
         labels = _labels(reference_map, reference_masks, given_labels, binds, shard)
         head_dim = hidden_states.shape[-1] // self.audio_attn.heads
-        normed = layer_norm(hidden_states, self.norm_audio).to(dtype)
+        normed = rounded_layer_norm(hidden_states, self.norm_audio)
         rotary = None if labels is None else label_rotary(labels, head_dim)
         hidden_states = hidden_states + self.audio_attn(normed, context.audio_key, context.audio_value, rotary)
 
