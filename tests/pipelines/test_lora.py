@@ -183,7 +183,7 @@ def test_choice_of_a_file_with_a_colon(tmp_path):
     assert LoraChoice.parse(str(path)) == LoraChoice(str(path), 1.0)
 
 
-def test_only_biases_and_lone_alphas(tmp_path):
+def test_only_biases_and_lone_alphas(tmp_path, caplog):
     transformer = tiny_transformer()
     shift = torch.randn(24)
     tensors = {
@@ -193,6 +193,7 @@ def test_only_biases_and_lone_alphas(tmp_path):
     save_file(tensors, tmp_path / "a.safetensors")
     loras = load_loras(transformer, [LoraChoice(tmp_path / "a.safetensors", 0.5)])
     assert list(loras.ignored["a"]) == ["diffusion_model.blocks.0.self_attn.k.alpha"]
+    assert "a.safetensors: tensor diffusion_model.blocks.0.self_attn.k.alpha has no effect" in caplog.text
     wanted = add_plainly(tiny_transformer(), (0.5, {"blocks.0.attn1.to_q.bias": shift}))
     assert_close(call(transformer), call(wanted))
 

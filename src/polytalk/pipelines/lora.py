@@ -19,6 +19,7 @@ as the layer in 16 bits; published files have one for the output layer alone.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ from polytalk.models.lora_formats import LayerDelta, LoraWeights, read_lora
 from polytalk.pipelines.checkpoint import Checkpoint
 from polytalk.pipelines.options import LoraChoice
 from polytalk.pipelines.streaming import stream_of
+
+_log = logging.getLogger(__name__)
 
 HOOK = "polytalk_lora"
 KEEPER = "polytalk_loras"
@@ -128,6 +131,8 @@ class LoraSet:
         added: dict[str, _Adapter] = {}
         for choice, name in zip(choices, names or [None] * len(choices), strict=True):
             weights = read_lora_file(choice.path, self.transformer)
+            for tensor, reason in weights.ignored.items():
+                _log.warning("%s: tensor %s has no effect: %s", choice.path, tensor, reason)
             added[self._free_name(name or Path(choice.path).stem, added)] = _Adapter(weights, float(choice.scale))
         self._adapters |= added
         try:
