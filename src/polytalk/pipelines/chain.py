@@ -127,6 +127,7 @@ class ClipChain:
             kind,
             self.settings.schedule.timesteps()[:-1],
             threshold=self.options.step_cache_threshold,
+            numbers=self.options.step_cache_numbers,
             size_class=self.config.size_class,
             keep_last=self._reads_labels(clip),
         )

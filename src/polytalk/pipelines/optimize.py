@@ -12,6 +12,7 @@ from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_a
 
 from polytalk.errors import PolytalkError
 from polytalk.models.attention import MATMUL, AttentionProcessor
+from polytalk.models.quantized import QuantizedLinear
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.pipelines.block_hooks import cast_blocks, compile_blocks, run_branches_in_turn
 from polytalk.pipelines.components import Components
@@ -57,6 +58,9 @@ def apply_options(
 
         load_loras(transformer, options.loras)
     stream = _take_off_stream(transformer)
+    if stream is not None and options.quantization is not None and not _is_quantized(transformer):
+        remedy = f"Convert the model first: `polytalk weights convert ... --quantization {options.quantization}`."
+        raise PolytalkError("quantization", "the blocks come from disk as they lie there, not quantised", remedy)
     if options.attention_backend is not None:
         set_attention_backend(transformer, options.attention_backend, device)
     if options.compile:
@@ -133,6 +137,10 @@ def _offload(components: Any, offload: str, device: torch.device) -> None:
         raise PolytalkError("offload", "this model's encoders are small and stay", 'Use "none" or "group".')
     if offload == "group":
         offload_blocks(components.transformer, device)
+
+
+def _is_quantized(transformer: MultiTalkTransformer3DModel) -> bool:
+    return any(isinstance(module, QuantizedLinear) for module in transformer.modules())
 
 
 def _take_off_stream(transformer: MultiTalkTransformer3DModel) -> BlockStream | None:

@@ -21,7 +21,7 @@ from polytalk.errors import PolytalkError
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.pipelines.options import STEP_CACHES
 
-TEACACHE_COEFFICIENTS = {
+TEACACHE_COEFFICIENTS: Mapping[str, tuple[float, ...]] = {
     "480p": (2.57151496e05, -3.54229917e04, 1.40286849e03, -1.35890334e01, 1.32517977e-01),
     "720p": (8.10705460e03, 2.13393892e03, -3.72934672e02, 1.66203073e01, -4.17769401e-02),
 }
@@ -127,8 +127,7 @@ class StepCache:
         threshold: None takes the kind's default.
         size_class: "480p" or "720p": whose published numbers are taken.
         keep_last: the last step runs in full, because its reference maps are read.
-        coefficients: of TeaCache, in place of the published ones.
-        ratios: of MagCache, in place of the published ones.
+        numbers: TeaCache's coefficients or MagCache's ratios, in place of the published ones.
 
     Raises:
         PolytalkError: nothing is published for this network, and no numbers are given.
@@ -143,23 +142,20 @@ class StepCache:
         threshold: float | None = None,
         size_class: str = "480p",
         keep_last: bool = False,
-        coefficients: Sequence[float] | None = None,
-        ratios: Sequence[float] | None = None,
+        numbers: Sequence[float] | None = None,
     ) -> None:
         self.transformer, self.kind, self.timesteps = transformer, kind, timesteps
         self.threshold = STEP_CACHES[kind] if threshold is None else threshold
         self.keep_last = keep_last
-        if kind == "teacache":
-            self.coefficients = coefficients or _published(TEACACHE_COEFFICIENTS, kind, transformer, size_class)
-        elif kind == "magcache":
-            self.ratios = ratios or _published(MAGCACHE_RATIOS, kind, transformer, size_class)
+        table = {"teacache": TEACACHE_COEFFICIENTS, "magcache": MAGCACHE_RATIOS}.get(kind, {})
+        self.numbers = numbers or (_published(table, kind, transformer, size_class) if table else ())
         self.plan: tuple[bool, ...] | None = None
         """Of TeaCache, once entered: which steps run."""
 
     def __enter__(self) -> Self:
         if self.kind == "teacache":
             modulation = step_modulation(self.transformer, self.timesteps)
-            self.plan = teacache_plan(modulation, self.coefficients, self.threshold, keep_last=self.keep_last)
+            self.plan = teacache_plan(modulation, self.numbers, self.threshold, keep_last=self.keep_last)
             HookRegistry.check_if_exists_or_initialize(self.transformer.blocks).register_hook(
                 TeaCacheHook(self.plan), _HOOK
             )
@@ -170,7 +166,7 @@ class StepCache:
                 max_skip_steps=MAGCACHE_MAX_SKIPS,
                 retention_ratio=MAGCACHE_RETENTION,
                 num_inference_steps=len(self.timesteps),
-                mag_ratios=list(self.ratios),
+                mag_ratios=list(self.numbers),
             )
             self.transformer.enable_cache(config)
         else:
@@ -211,7 +207,7 @@ def _published(
     width, depth = config.num_attention_heads * config.attention_head_dim, config.num_layers
     if size_class not in table or (width, depth) != (5120, 40):
         problem = f"nothing is published for {kind} with {depth} blocks of width {width} at {size_class}"
-        remedy = "Use firstblock, or the released 14B model at 480p or 720p."
+        remedy = "Use firstblock, or give step_cache_numbers."
         raise PolytalkError("step_cache", problem, remedy)
     return table[size_class]
 
