@@ -153,8 +153,9 @@ def test_file_cut_off_while_in_use(tmp_path):
     path = tmp_path / "model.safetensors"
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 4)
-    with pytest.raises(PolytalkError, match="cut off while in use"):
-        call(streamed, 2)
+    for _ in range(4):  # more often than there are buffers
+        with pytest.raises(PolytalkError, match="cut off while in use"):
+            call(streamed, 2)
 
 
 def test_nothing_is_left_behind(tmp_path):

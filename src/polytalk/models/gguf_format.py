@@ -85,11 +85,6 @@ class GGUFLinear(QuantizedLinear):
         """The weight (out_features, in_features) in `dtype`."""
         return unpack(self.weight, self.quant_type, dtype)
 
-    def set_weight(self, weight: Tensor) -> None:
-        """Raises PolytalkError: most GGUF types can be read only."""
-        problem = "weights in a GGUF format cannot be changed"
-        raise PolytalkError("gguf", problem, "Lay the LoRA over them without fusing, or use the original weights.")
-
     def extra_repr(self) -> str:
         """As nn.Linear's, with the type."""
         return f"{super().extra_repr()}, quant_type={self.quant_type}"

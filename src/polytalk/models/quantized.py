@@ -59,15 +59,6 @@ class QuantizedLinear(nn.Linear):
         """The weight (out_features, in_features) in `dtype`."""
         raise NotImplementedError
 
-    @torch.no_grad()
-    def set_weight(self, weight: Tensor) -> None:
-        """Quantise another weight (out_features, in_features) into this layer, e.g. one with a LoRA fused."""
-        linear = nn.Linear(self.in_features, self.out_features, bias=False, device="meta")
-        linear.weight = nn.Parameter(weight.to(self.weight.device), requires_grad=False)
-        new = type(self).from_linear(linear)
-        self.weight.copy_(new.weight)
-        self.weight_scale.copy_(new.weight_scale)
-
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
         return F.linear(input, self.dequantize(input.dtype), self._bias(input.dtype))

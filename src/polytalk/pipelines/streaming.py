@@ -185,7 +185,15 @@ class BlockStream:
         return _Slot(host, torch.empty_like(host, device=self.device) if self.device.type != "cpu" else host)
 
     def _read(self, index: int, need: Need, slot: _Slot) -> _Loaded:
-        """Fill a slot; runs in the reading thread, or at once where nothing was read ahead."""
+        """`_fill`; the slot is free again when it fails."""
+        try:
+            return self._fill(index, need, slot)
+        except BaseException:
+            self._free.append(slot)
+            raise
+
+    def _fill(self, index: int, need: Need, slot: _Slot) -> _Loaded:
+        """Read a block's pieces; runs in the reading thread, or at once where nothing was read ahead."""
         if slot.used is not None:
             slot.used.synchronize()
         loaded, end = _Loaded(index, need, slot), 0
