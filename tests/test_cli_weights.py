@@ -1,6 +1,7 @@
 """`polytalk weights` as users type it."""
 
 import pytest
+from hub_server import Hub
 from typer.testing import CliRunner
 
 from polytalk.cli import app
@@ -69,9 +70,22 @@ def test_a_large_write_is_not_started_unasked(tmp_path, monkeypatch):
     assert not (tmp_path / "new").exists()
 
 
-def test_download_without_a_connection_is_one_line(tmp_path, monkeypatch):
-    from huggingface_hub import constants
+def test_download_says_what_and_how_much_and_how_to_use_it(tmp_path, monkeypatch):
+    path = "FusionX_LoRa/Wan2.1_I2V_14B_FusionX_LoRA.safetensors"
+    with Hub({("vrgamedevgirl84/Wan14BT2VFusioniX", "main"): {path: b"w" * 5000}}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        asked = run("download", "fusionx", "--to", tmp_path, code=2)
+        assert "1 files, 0.0 GB; to download: 1" in asked
+        assert path in asked
+        assert "--yes" in asked
+        assert not hub.requests
+        output = run("download", "fusionx", "--to", tmp_path, "--yes")
+    target = tmp_path / "Wan14BT2VFusioniX" / path
+    assert target.read_bytes() == b"w" * 5000
+    assert f"--lora {target}" in output
 
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+
+def test_download_without_a_connection_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     output = run("download", "480p", "--to", tmp_path, "--yes", code=2)
     assert "the Hugging Face hub cannot be reached" in output

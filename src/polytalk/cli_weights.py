@@ -60,7 +60,8 @@ def download(
     from polytalk.pipelines.weights.synthesize import free_bytes
 
     say = _say(quiet)
-    plan = plan_download(choose(names), to)
+    entries = choose(names)
+    plan = plan_download(entries, to)
     for folder in dict.fromkeys(file.folder for file in plan.files):
         whole = [file for file in plan.files if file.folder == folder]
         missing = [file for file in plan.missing if file.folder == folder]
@@ -83,6 +84,12 @@ def download(
 
     plan.run(report)
     say(f"all {len(plan.files)} files are there and whole: {to}")
+    for entry in entries:
+        place = to / entry.folder
+        if entry.role == "base":
+            say(f"use it: polytalk generate --model {place}")
+        elif entry.role == "lora":
+            say(f"use it: polytalk generate --lora {place / entry.files[0].path}")
 
 
 @weights_app.command()

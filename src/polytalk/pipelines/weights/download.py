@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,6 @@ from polytalk.pipelines.weights.catalogue import Published
 from polytalk.pipelines.weights.synthesize import free_bytes
 
 _BLOCK = 2**22
-_ATTEMPTS = 3
-"""Times that one file is tried; what has come in is kept in between."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +109,7 @@ class DownloadPlan:
             tell(file, "ok")
 
     def _fetch(self, file: RemoteFile, anew: bool = False) -> None:
-        for attempt in range(_ATTEMPTS):
-            try:
-                with hub_errors(file.repository):
-                    fetch_file(file.repository, file.path, file.revision, file.folder, self.endpoint, anew)
-                return
-            except PolytalkError:
-                if attempt == _ATTEMPTS - 1:
-                    raise
+        fetch_file(file.repository, file.path, file.revision, file.folder, self.endpoint, anew)
 
 
 def plan_download(entries: Sequence[Published], folder: Path, endpoint: str | None = None) -> DownloadPlan:
@@ -128,6 +120,7 @@ def plan_download(entries: Sequence[Published], folder: Path, endpoint: str | No
     """
     from huggingface_hub import HfApi
 
+    endpoint = endpoint or os.environ.get("HF_ENDPOINT")
     api = HfApi(endpoint=endpoint)
     files: list[RemoteFile] = []
     for entry in entries:

@@ -55,7 +55,7 @@ def verify(
     Raises:
         PolytalkError: nothing of a model is there.
     """
-    if path.name.endswith((INDEX, SAFETENSORS, *PICKLES)):
+    if path.is_file() or path.name.endswith((INDEX, SAFETENSORS, *PICKLES)):
         yield _finding("file", path, lambda: _describe(Checkpoint.open(path)))
         return
     for root in _models_in(path):
