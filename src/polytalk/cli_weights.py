@@ -37,7 +37,7 @@ def list_command() -> None:
     for column in ("name", "GB", "repository", "what"):
         table.add_column(column, justify="right" if column == "GB" else "left", overflow="fold")
     for entry in CATALOGUE:
-        table.add_row(entry.name, f"{entry.size / 1e9:.1f}" if entry.size else "?", entry.repository, entry.note)
+        table.add_row(entry.name, f"{entry.size / 1e9:.3g}" if entry.size else "?", entry.repository, entry.note)
     console = Console(soft_wrap=True)
     console.print(table)
     console.print()

@@ -1,9 +1,9 @@
 """Filling a network with weights in little host memory.
 
 The network is built without memory, then filled unit by unit (a block, an embedder), each tensor going from the mapped
-file straight to its device and type. Pages of the files are given back after every unit, so that the host holds one
-unit at a time, whatever the size of model and shards. A unit that is whole may be changed before the next is read,
-e.g. quantised: the device then never holds the unquantised model.
+file straight to its device and type. Pages of the files are given back at once, so that the host holds one unit at a
+time, whatever the size of model and shards. A unit that is whole may be changed before the next is read, e.g.
+quantised: the device then never holds the unquantised model.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ Model = TypeVar("Model", bound=nn.Module)
 
 _NESTED_BLOCKS = ("block", "blocks", "layers")
 """Lists that count as blocks one level down, as in the libraries' encoders."""
+_MAPPED = 2**28
+"""Bytes of the files that may be mapped at a time, large single tensors aside."""
 _NAMED = 3
 """Tensors named in a message; the others are counted."""
 
@@ -70,15 +72,20 @@ def load_into(
     )
 
     def fill(prefix: str) -> None:
+        mapped = 0
         for name in remaining.pop(prefix, ()):
             value = tensors[name]
             parts = name.split(".")
+            mapped += value.numel() * value.element_size()
             if value.is_floating_point() and name not in scales:
                 wide = any(part in keep_in_fp32 for part in parts)
                 value = _moved(value, device, torch.float32 if wide else dtype)
             else:
                 value = _moved(value, device, None)
             _assign(model, name, value)
+            if mapped > _MAPPED and isinstance(tensors, Checkpoint):
+                tensors.release()
+                mapped = 0
         if isinstance(tensors, Checkpoint):
             tensors.release()
 

@@ -39,6 +39,8 @@ class Published:
     """What it is."""
     files: tuple[PublishedFile, ...] = field(repr=False)
     """All that are read."""
+    about: float | None = None
+    """Gigabytes (1e9) to two or three digits, where exact sizes are not known here."""
 
     @property
     def folder(self) -> str:
@@ -46,11 +48,12 @@ class Published:
         return self.repository.split("/")[1]
 
     @property
-    def size(self) -> int | None:
-        """Bytes of all files whose size is known; None when that of a large one is not."""
-        if any(file.size is None and file.path.endswith((".safetensors", ".pth", ".bin")) for file in self.files):
-            return None
-        return sum(file.size or 0 for file in self.files)
+    def size(self) -> float | None:
+        """Bytes of all files, small ones aside; None when not even about known."""
+        large = [file.size for file in self.files if file.path.endswith((".safetensors", ".pth"))]
+        if None in large:
+            return None if self.about is None else self.about * 1e9
+        return sum(size or 0 for size in large)
 
 
 _TEXT = PublishedFile(
@@ -60,7 +63,7 @@ _TEXT = PublishedFile(
 )
 _IMAGE = PublishedFile(
     "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
-    4_772_359_047,
+    4_772_359_0.74,
     "628c9998b613391f193eb67ff68da9667d75f492911e4eb3decf23460a158c38",
 )
 _VAE = PublishedFile("Wan2.1_VAE.pth", 507_609_880, "38071ab59bd94681c686fa51d75a1968f64e470262043be31f7a094e442fd981")
@@ -116,8 +119,8 @@ def _wan_diffusers(name: str, size_class: str) -> Published:
     return Published(name, f"Wan-AI/Wan2.1-I2V-14B-{size_class}-Diffusers", "base", note, tuple(files))
 
 
-def _one(name: str, repository: str, role: str, note: str, *paths: str) -> Published:
-    return Published(name, repository, role, note, tuple(PublishedFile(path) for path in paths))
+def _one(name: str, repository: str, role: str, about: float | None, note: str, *paths: str) -> Published:
+    return Published(name, repository, role, note, tuple(PublishedFile(path) for path in paths), about)
 
 
 _MULTITALK = "MeiGen-AI/MeiGen-MultiTalk"
@@ -131,7 +134,8 @@ CATALOGUE: tuple[Published, ...] = (
         "multitalk",
         _MULTITALK,
         "audio",
-        "MultiTalk's audio branch (9.95 GB)",
+        9.95,
+        "MultiTalk's audio branch",
         "multitalk.safetensors",
         "diffusion_pytorch_model.safetensors.index.json",
     ),
@@ -139,25 +143,28 @@ CATALOGUE: tuple[Published, ...] = (
         "wav2vec2",
         "TencentGameMate/chinese-wav2vec2-base",
         "speech",
-        "speech encoder (0.4 GB)",
+        "speech encoder",
         (
             PublishedFile("config.json"),
             PublishedFile("preprocessor_config.json"),
             # the main branch has a pickle alone; MultiTalk's documentation takes this pull request's file, too
             PublishedFile("model.safetensors", revision="refs/pr/1"),
         ),
+        0.38,
     ),
     _one(
         "lightx2v",
         "lightx2v/Wan2.1-I2V-14B-480P-StepDistill-CfgDistill-Lightx2v",
         "lora",
-        "4 steps without guidance, rank 64 (0.7 GB): --preset fast",
+        0.7,
+        "4 steps without guidance, rank 64: --preset fast",
         "loras/Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors",
     ),
     _one(
         "lightx2v-720p",
         "lightx2v/Wan2.1-I2V-14B-720P-StepDistill-CfgDistill-Lightx2v",
         "lora",
+        None,
         "the same for 720P",
         "loras/Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors",
     ),
@@ -165,6 +172,7 @@ CATALOGUE: tuple[Published, ...] = (
         "lightx2v-rank64",
         _KIJAI,
         "lora",
+        None,
         "lightx2v's as Kijai extracted it, rank 64",
         "Lightx2v/lightx2v_I2V_14B_480p_cfg_step_distill_rank64_bf16.safetensors",
     ),
@@ -172,6 +180,7 @@ CATALOGUE: tuple[Published, ...] = (
         "lightx2v-t2v",
         _KIJAI,
         "lora",
+        None,
         "lightx2v for text to video, rank 32, the one MultiTalk's documentation names",
         "Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank32.safetensors",
     ),
@@ -179,15 +188,17 @@ CATALOGUE: tuple[Published, ...] = (
         "fusionx",
         "vrgamedevgirl84/Wan14BT2VFusioniX",
         "lora",
-        "8 steps (0.35 GB): --preset balanced",
+        0.35,
+        "8 steps: --preset balanced",
         "FusionX_LoRa/Wan2.1_I2V_14B_FusionX_LoRA.safetensors",
     ),
-    _one("causvid", _KIJAI, "lora", "CausVid, rank 32", "Wan21_CausVid_14B_T2V_lora_rank32.safetensors"),
+    _one("causvid", _KIJAI, "lora", None, "CausVid, rank 32", "Wan21_CausVid_14B_T2V_lora_rank32.safetensors"),
     _one(
         "multitalk-int8",
         _MULTITALK,
         "quantised",
-        "whole network in optimum-quanto's int8 (19.1 GB)",
+        19.1,
+        "whole network in optimum-quanto's int8",
         "quant_models/dit_model_int8.safetensors",
         "quant_models/dit_model_map_int8.json",
     ),
@@ -195,7 +206,8 @@ CATALOGUE: tuple[Published, ...] = (
         "multitalk-int8-fusionx",
         _MULTITALK,
         "quantised",
-        "the same with FusionX fused in (19.1 GB)",
+        19.1,
+        "the same with FusionX fused in",
         "quant_models/quant_model_int8_FusionX.safetensors",
         "quant_models/quantization_map_int8_FusionX.json",
     ),
@@ -203,7 +215,8 @@ CATALOGUE: tuple[Published, ...] = (
         "umt5-int8",
         _MULTITALK,
         "quantised",
-        "text encoder in optimum-quanto's int8 (6.7 GB)",
+        6.7,
+        "text encoder in optimum-quanto's int8",
         "quant_models/t5_int8.safetensors",
         "quant_models/t5_map_int8.json",
     ),
