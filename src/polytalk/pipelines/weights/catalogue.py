@@ -63,7 +63,7 @@ _TEXT = PublishedFile(
 )
 _IMAGE = PublishedFile(
     "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
-    4_772_359_0.74,
+    4_772_359_047,
     "628c9998b613391f193eb67ff68da9667d75f492911e4eb3decf23460a158c38",
 )
 _VAE = PublishedFile("Wan2.1_VAE.pth", 507_609_880, "38071ab59bd94681c686fa51d75a1968f64e470262043be31f7a094e442fd981")
@@ -156,7 +156,7 @@ CATALOGUE: tuple[Published, ...] = (
         "lightx2v",
         "lightx2v/Wan2.1-I2V-14B-480P-StepDistill-CfgDistill-Lightx2v",
         "lora",
-        0.7,
+        0.74,
         "4 steps without guidance, rank 64: --preset fast",
         "loras/Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors",
     ),
