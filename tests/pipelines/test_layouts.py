@@ -147,10 +147,13 @@ def test_norms_and_the_timestep_stay_float32(folders):
     assert np.isfinite(video(load(folders / "released", torch_dtype="bfloat16"))).all()
 
 
-def test_umt5_never_runs_in_float16(folders):
-    components = load(folders / "released", torch_dtype="float16").components
-    with components.text_encoder.use() as text:
-        assert text.dtype == torch.bfloat16
+def test_umt5_never_runs_in_float16_and_stays_as_narrow_as_its_file(folders, tmp_path):
+    write_released(tmp_path, dtype=torch.bfloat16)
+    for root, dtype in ((folders / "released", "float16"), (tmp_path, "float32")):
+        components = load(root, torch_dtype=dtype).components
+        with components.text_encoder.use() as text:
+            assert text.dtype == torch.bfloat16
+        assert components.encode_text(["they talk"]).isfinite().all()
 
 
 @pytest.mark.parametrize("offload", ["none", "model", "group", "stream"])
@@ -330,6 +333,12 @@ def test_hub_ids_come_from_the_cache(folders, tmp_path, monkeypatch):
         (cached / "refs").mkdir()
         (cached / "refs" / "main").write_text("0" * 40)
     np.testing.assert_array_equal(video(load("Wan-AI/Wan2.1-I2V-14B-480P")), video(load(folders / "released")))
+
+
+def test_a_place_that_cannot_be_written(folders, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PolytalkError, match=r"file/model: cannot be written \(Not a directory\)"):
+        load(folders / "released").save_pretrained(tmp_path / "file" / "model")
 
 
 def test_parts_of_unknown_kind_cannot_be_written(tmp_path):

@@ -8,6 +8,7 @@ from typing import Unpack
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 import polytalk
@@ -119,9 +120,10 @@ class MultiTalkPipeline:
                 save_mini(parts, self.config, folder)
             else:
                 raise PolytalkError("model", f"{type(parts).__name__} cannot be written", "Save its parts one by one.")
-        except OSError as error:
-            remedy = "Choose a folder that is yours."
-            raise PolytalkError(str(folder), f"cannot be written ({error.strerror})", remedy) from error
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            remedy = "Choose a folder that is yours, on a disk with room."
+            raise PolytalkError(str(folder), f"cannot be written ({reason})", remedy) from error
 
     @torch.no_grad()
     def prepare(self, scene: Scene, size: Size | None = None) -> PreparedScene:

@@ -35,8 +35,9 @@ def load_components(
     Args:
         files: from `open_files`.
         device: where the work is done.
-        dtype: format of the weights. Norms and the timestep's arithmetic stay float32, wav2vec2 does, and UMT5 is
-            bfloat16 where float16, whose range it exceeds, is asked for.
+        dtype: format of the weights. Norms and the timestep's arithmetic stay float32, and so does wav2vec2; UMT5 is
+            bfloat16 where its file is, as in the release (11 GB), or where float16, whose range it exceeds, is asked
+            for.
         options: how weights are held; the transformer's stay in host memory where blocks come to the device one by one.
 
     Raises:
@@ -47,7 +48,8 @@ def load_components(
         if part.unused:
             _log.info("%s: %d tensors are not needed, e.g. %s", name, len(part.unused), part.unused[0])
     vae_dtype = getattr(torch, choices.vae_dtype) if choices.vae_dtype else dtype
-    text_dtype = torch.bfloat16 if dtype is torch.float16 else dtype
+    narrow_text = dtype is torch.float16 or torch.bfloat16 in files.text_encoder.tensors.dtypes.values()
+    text_dtype = torch.bfloat16 if narrow_text else dtype
     after_use = _AFTER_USE[choices.offload]
     return WanComponents(
         load_transformer(files.transformer, device, dtype, choices),
@@ -72,13 +74,25 @@ def load_transformer(
 
         network = load_streamed(part.build, part.tensors, device=device, dtype=dtype, keep_in_fp32=wide)
     else:
-        quantize = None
+        steps = []
         if options.quantization is not None:
             from polytalk.pipelines.quantization import quantizer
 
-            quantize = quantizer(options.quantization)
-        place = torch.device("cpu") if options.transformer_offloaded else device
-        network = load_into(part.build, part.tensors, device=place, dtype=dtype, keep_in_fp32=wide, on_module=quantize)
+            steps.append(quantizer(options.quantization))
+        sharded = options.parallel is not None and options.parallel.fsdp
+        if sharded and not options.loras:
+            from polytalk.pipelines.parallel.weights import block_sharder
+
+            steps.append(block_sharder(device))
+
+        def on_module(name: str, module: nn.Module) -> None:
+            for step in steps:
+                step(name, module)
+
+        # LoRAs are laid over whole weights, so sharing these out has to wait
+        waits = options.transformer_offloaded or (sharded and options.loras)
+        place = torch.device("cpu") if waits else device
+        network = load_into(part.build, part.tensors, device=place, dtype=dtype, keep_in_fp32=wide, on_module=on_module)
     return network.requires_grad_(False)
 
 
