@@ -1,12 +1,14 @@
 """The lists of names and shapes against those of the published files."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from polytalk.errors import PolytalkError
 from polytalk.pipelines.weights import released
+from polytalk.pipelines.weights.catalogue import choose
 from polytalk.pipelines.weights.sizes import ModelSize, choose_size
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -47,3 +49,33 @@ def test_number_of_blocks_changes_the_blocks_alone():
 def test_sizes_that_make_no_sense_are_refused(name, blocks):
     with pytest.raises(PolytalkError):
         choose_size(name, blocks)
+
+
+@pytest.mark.parametrize("name", ["wan-480p", "wan-720p"])
+def test_sizes_of_the_catalogue_are_those_of_the_tensors(name):
+    files = {file.path: file.size for file in choose([name])[0].files}
+    clip = sum(math.prod(shape) for shape in published("keys_clip").values())
+    expected = {
+        "diffusion_pytorch_model-": 4 * released.num_elements(released.base_shapes(ModelSize())),
+        "models_t5": 2 * released.num_elements(published("keys_umt5_encoder")),
+        "models_clip": 4 * clip,
+        "Wan2.1_VAE": 4 * released.num_elements(published("keys_wan_vae")),
+    }
+    for start, weights in expected.items():
+        size = sum(size for path, size in files.items() if path.startswith(start) and size)
+        assert weights < size < weights + 400_000, start  # headers
+
+
+def test_sizes_of_the_diffusers_layout_are_those_of_the_tensors():
+    files = {file.path: file.size for file in choose(["wan-480p-diffusers"])[0].files}
+    expected = {
+        "transformer/": 4 * released.num_elements(released.base_shapes(ModelSize())),
+        "text_encoder/": 4 * released.num_elements(published("keys_umt5_encoder")),
+        "vae/": 4 * released.num_elements(published("keys_wan_vae")),
+        "image_encoder/": 2 * (released.num_elements(released.image_encoder_shapes(ModelSize()))),
+    }
+    for start, weights in expected.items():
+        size = sum(size or 0 for path, size in files.items() if path.startswith(start) and path.endswith("safetensors"))
+        assert abs(size - weights) < 1_200_000, (
+            start
+        )  # headers; some tables of angles, a projection that is ours to skip
