@@ -3,6 +3,7 @@
 import gc
 import threading
 
+import psutil
 import pytest
 import torch
 from quantized_models import SIZES, arguments, call, network, relative_error, save_plain, write_gguf, write_lora
@@ -94,7 +95,11 @@ def test_model_holds_one_block_at_most(tmp_path):
         if name.startswith("blocks.") and parameter.dtype == torch.int8 and parameter.device.type != "meta"
     }
     assert present == {str(SIZES["num_layers"] - 1)}
-    stream_of(streamed).clear()
+    stream = stream_of(streamed)
+    stream.clear()
+    settled(stream)
+    largest = max(sum(piece.num_bytes + 64 for piece in block) for block in stream.blocks)
+    assert sum(slot.host.numel() for slot in stream._free) + stream._next.result().slot.host.numel() <= 2 * largest
     assert all(parameter.device.type == "meta" for parameter in streamed.parameters() if parameter.dtype == torch.int8)
     biases = [parameter for name, parameter in streamed.named_parameters() if name.endswith("to_q.bias")]
     assert all(bias.device.type == "cpu" for bias in biases)
@@ -160,11 +165,15 @@ def test_file_cut_off_while_in_use(tmp_path):
 
 def test_nothing_is_left_behind(tmp_path):
     _, checkpoint = stored(tmp_path, "int8")
+    gc.collect()
+    files = psutil.Process().num_fds()
     streamed = load_streamed(checkpoint=checkpoint, **BUILD)
     call(streamed, 1)
+    assert psutil.Process().num_fds() == files + 1
     assert any(thread.name.startswith("block-stream") for thread in threading.enumerate())
     del streamed
     gc.collect()
+    assert psutil.Process().num_fds() == files
     assert not any(thread.name.startswith("block-stream") for thread in threading.enumerate())
 
 

@@ -135,7 +135,8 @@ class BlockStream:
         size = max(sum(_aligned(piece.num_bytes) for piece in pieces) for pieces in self.blocks)
         self._free = [self._new_slot(size) for _ in range(min(2, len(self.blocks)))]
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._files = {piece.path: os.open(piece.path, os.O_RDONLY) for pieces in self.blocks for piece in pieces}
+        paths = {piece.path for pieces in self.blocks for piece in pieces}
+        self._files = {path: os.open(path, os.O_RDONLY) for path in paths}
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="block-stream")
         self._current: _Loaded | None = None
         self._next: Future[_Loaded] | None = None
