@@ -60,7 +60,7 @@ LEVERS = [
     Lever("attention backend", {"attention_backend": "_native_math"}),
     Lever(
         "TeaCache",
-        {"step_cache": "teacache", "step_cache_threshold": 0.5, "step_cache_numbers": (1.0, 0.0)},
+        {"step_cache": "teacache", "step_cache_threshold": 2.0, "step_cache_numbers": (1.0, 0.0)},
         0.6,
         "step cache",
     ),
