@@ -3,10 +3,11 @@
 Stages, each in a process of its own that starts only while there is time left (`--minutes`); results are written after
 each:
 - rates:     what the machine's matrix products, attention and copies reach, on this network's shapes;
-- 480p:      seconds of one call for two people, by attention kernel, plain, compiled, and with fp8 products;
+- 480p:      seconds of one call for two people: plain, with the quickest exact attention kernel, compiled, with fp8
+             products, with sage attention;
 - pipeline:  picture and voices to frames in four steps of one prediction, compiled, fp8; the parts around the network;
 - offload:   the same within 8 GiB of GPU memory, enforced, the blocks coming from host memory;
-- 720p:      as 480p.
+- 720p:      as 480p, compiled only.
 The floor is what the operations of a call would take at the rates measured. `--tiny` runs all of it on the CPU with
 tiny networks, which tests the script and measures nothing.
 """
@@ -16,7 +17,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import math
 import subprocess
 import sys
 import tempfile
@@ -44,6 +44,7 @@ from torch import Tensor
 
 from polytalk.errors import PolytalkError
 from polytalk.models.attention import attend
+from polytalk.pipelines.block_hooks import compile_blocks
 from polytalk.pipelines.cost import NetworkConfig, VideoSize, call_flops
 from polytalk.pipelines.optimize import apply_options, set_attention_backend
 from polytalk.pipelines.options import LoadOptions
@@ -51,6 +52,8 @@ from polytalk.pipelines.quantization import quantize
 
 BACKENDS = ("native", "_native_flash", "_native_cudnn", "_flash_3", "flash", "sage")
 """Attention kernels tried, by diffusers' names; those that are not installed are noted."""
+ROUNDING = ("sage",)
+"""Those that compute in fewer bits."""
 STEPS = 4
 AIMS = {"480p, bfloat16": 2.8, "480p, fp8": 1.9, "pipeline": 14.0}
 """Seconds."""
@@ -66,7 +69,10 @@ def synchronize(device: str) -> None:
 
 def seconds_of(call: Callable[[], Any], device: str, repeats: int) -> float:
     """Median seconds of a call, after one that does not count."""
-    call()
+    first = call()
+    if isinstance(first, Tensor) and not first.isfinite().all():
+        raise ValueError("gave numbers that are not finite")
+    del first
     times = []
     for _ in range(repeats):
         synchronize(device)
@@ -119,12 +125,8 @@ def measure_rates(scale: Scale) -> dict[str, Any]:
             with refusals(results, f"fp8 products, {name}"):
                 seconds = seconds_of(_fp8_product(left, right), device, 10 * scale.repeats)
                 results[f"fp8 products, {name}"] = 2 * rows * inner * columns / seconds
-    query, key, value = (random(1, tokens, heads, width) for _ in range(3))
-    for backend in BACKENDS if device == "cuda" else ("native",):
-        with refusals(results, f"attention, {backend}"):
-            chosen = _backend(backend)
-            seconds = seconds_of(lambda: attend(query, key, value, chosen), device, scale.repeats)  # noqa: B023
-            results[f"attention, {backend}"] = 4 * tokens * tokens * heads * width / seconds
+    for backend, rate in attention_rates(scale, size).items():
+        results[f"attention, {backend}"] = rate
     block = torch.empty(2**30 if device == "cuda" else 2**20, dtype=torch.uint8, device=device)
     other = torch.empty_like(block)
     results["copy on the device, bytes read and written"] = (
@@ -134,6 +136,25 @@ def measure_rates(scale: Scale) -> dict[str, Any]:
         host = torch.empty_like(block, device="cpu").pin_memory()
         results["copy from pinned host memory"] = block.numel() / seconds_of(lambda: block.copy_(host), device, 5)
     return {"rates": results}
+
+
+def attention_rates(scale: Scale, size: VideoSize) -> dict[str, Any]:
+    """Operations a second of self-attention at a size, by kernel."""
+    heads, width = _heads(scale)
+    tokens, results = size.tokens(), {}
+    query, key, value = (torch.randn(1, tokens, heads, width).to(scale.device, torch.bfloat16) for _ in range(3))
+    for backend in BACKENDS if scale.device == "cuda" else ("native",):
+        with refusals(results, backend):
+            chosen = _backend(backend)
+            seconds = seconds_of(lambda: attend(query, key, value, chosen), scale.device, scale.repeats)  # noqa: B023
+            results[backend] = 4 * tokens * tokens * heads * width / seconds
+    return results
+
+
+def quickest_backend(rates: dict[str, Any]) -> str:
+    """The kernel with the highest rate of those that do not round."""
+    exact = {name: rate for name, rate in rates.items() if isinstance(rate, float) and name not in ROUNDING}
+    return max(exact, key=lambda name: exact[name])
 
 
 def _heads(scale: Scale) -> tuple[int, int]:
@@ -163,46 +184,32 @@ def _fp8_product(left: Tensor, right: Tensor) -> Callable[[], Tensor]:
 def measure_calls(scale: Scale, name: str) -> dict[str, Any]:
     """One call at a size by kernel, number format and compilation."""
     device, size, results = scale.device, scale.sizes[name], {}
+    rates = attention_rates(scale, size)
+    best = quickest_backend(rates)
+    free_memory(device)
     model = make_transformer(scale)
     inputs = make_inputs(model, size, device)
 
-    def time_call(label: str) -> float:
+    def time_call(number_format: str, backend: str, how: str) -> None:
+        label = f"{name}, {number_format}, {backend}, {how}"
         free_memory(device)
-        with torch.no_grad():
-            seconds = seconds_of(lambda: model(**inputs).sample, device, scale.repeats)
-            if not model(**inputs).sample.isfinite().all():
-                raise SystemExit(f"{label}: the network gave numbers that are not finite")
-        results[label] = {"seconds": seconds, "peak GiB": peak_gib(device)}
-        _say(f"{label}: {seconds:.3f} s")
-        return seconds
-
-    best, quickest = "native", math.inf
-    for backend in BACKENDS if device == "cuda" else ("native",):
-        label = f"{name}, bfloat16, {backend}"
-        with refusals(results, label):
+        with refusals(results, label), torch.no_grad():
             set_attention_backend(model, backend, torch.device(device))
-            seconds = time_call(label)
-            if backend != "sage" and seconds < quickest:  # sage rounds: compare like with like
-                best, quickest = backend, seconds
-    set_attention_backend(model, best, torch.device(device))
-    _compile(model, scale)
-    time_call(f"{name}, bfloat16, {best}, compiled")
-    label = f"{name}, fp8, {best}, compiled"
-    with refusals(results, label):
-        torch._dynamo.reset()
-        quantize(model, "fp8")
-        time_call(label)
-    if isinstance(results.get(f"{name}, bfloat16, sage"), dict) and "seconds" in results[f"{name}, bfloat16, sage"]:
-        set_attention_backend(model, "sage", torch.device(device))
-        torch._dynamo.reset()
-        time_call(f"{name}, fp8, sage, compiled")
-    return {"calls": results, "operations": _operations(scale, size, name)}
+            torch._dynamo.reset()
+            seconds = seconds_of(lambda: model(**inputs).sample, device, scale.repeats)
+            results[label] = {"seconds": seconds, "peak GiB": peak_gib(device)}
+        _say(f"{label}: {results[label]}")
 
-
-def _compile(model: Any, scale: Scale) -> None:
-    from polytalk.pipelines.block_hooks import compile_blocks
-
+    if name == next(iter(scale.sizes)):
+        for backend in {"native": None, best: None}:
+            time_call("bfloat16", backend, "plain")
     compile_blocks(model, scale.compile_backend)
+    time_call("bfloat16", best, "compiled")
+    with refusals(results, f"{name}, fp8"):
+        quantize(model, "fp8")
+        for backend in (best, *(backend for backend in ROUNDING if isinstance(rates.get(backend), float))):
+            time_call("fp8", backend, "compiled")
+    return {"calls": results, "operations": _operations(scale, size, name)}
 
 
 def _operations(scale: Scale, size: VideoSize, name: str) -> dict[str, Any]:
@@ -213,12 +220,13 @@ def _operations(scale: Scale, size: VideoSize, name: str) -> dict[str, Any]:
 def measure_pipeline(scale: Scale) -> dict[str, Any]:
     """Picture and voices to frames in four steps of one prediction; then the parts around the network, alone."""
     device, size, results = scale.device, next(iter(scale.sizes.values())), {}
+    backend = quickest_backend(attention_rates(scale, size))
+    free_memory(device)
+    label = f"bfloat16, {backend}, compiled"
     transformer = make_transformer(scale)
-    label = "bfloat16, compiled"
     with refusals(results, "fp8"):
         quantize(transformer, "fp8")
-        label = "fp8, compiled"
-    backend = "_native_cudnn" if device == "cuda" else None
+        label = f"fp8, {backend}, compiled"
     options = LoadOptions(compile=True, vae_dtype="bfloat16", attention_backend=backend)
     components = make_components(scale, transformer)
     apply_options(components, options, torch.device(device), compile_backend=scale.compile_backend)

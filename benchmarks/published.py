@@ -14,6 +14,7 @@ What costs time on a GPU alone (copies from the host, emptying the allocator's c
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,6 +29,8 @@ LONGEST = 1024
 HEAD_SHARES = 2
 """Shares of the heads for which the map is formed one after the other."""
 BACKGROUND = 12.0
+Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Attention of (B, L, heads, d) over keys and values (B, S, heads, d)."""
 
 
 def rotary_table(head_dim: int) -> Tensor:
@@ -104,7 +107,9 @@ def labels_of(reference_map: Tensor) -> Tensor:
     return values[range(len(values)), winner]
 
 
-def audio_attention(attn: Any, x: Tensor, audio: Tensor, reference_map: Tensor | None) -> Tensor:
+def audio_attention(
+    attn: Any, x: Tensor, audio: Tensor, reference_map: Tensor | None, kernel: Kernel | None = None
+) -> Tensor:
     """Tokens (1, L, D) attend to their frame's sound (1, F, P, tokens, width); projected here and now."""
     frames, people = audio.shape[1:3]
     query = attn.to_q(x).unflatten(-1, (attn.heads, -1))
@@ -116,11 +121,11 @@ def audio_attention(attn: Any, x: Tensor, audio: Tensor, reference_map: Tensor |
         centres = torch.arange(people, device=x.device).repeat_interleave(audio.shape[3]) * 20.0 + 2
         key = rotate_labels(key, centres)
     query = query[0].unflatten(0, (frames, -1))
-    out = attention(query, key, value)
+    out = (kernel or torch_kernel)(query, key, value)
     return attn.to_out(out.flatten(2).flatten(0, 1)[None])
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def torch_kernel(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The fast kernel of the published code is not for every machine: PyTorch's stands in for it."""
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
     return F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
@@ -144,10 +149,13 @@ class PublishedNetwork:
     Args:
         model: whose weights are used.
         with_sound: False leaves out audio branch and reference map.
+        kernel: of every attention.
     """
 
-    def __init__(self, model: MultiTalkTransformer3DModel, *, with_sound: bool = True) -> None:
-        self.model, self.with_sound = model, with_sound
+    def __init__(
+        self, model: MultiTalkTransformer3DModel, *, with_sound: bool = True, kernel: Kernel | None = None
+    ) -> None:
+        self.model, self.with_sound, self.kernel = model, with_sound, kernel or torch_kernel
         config: Any = model.config
         self.table = rotary_table(config.attention_head_dim)
 
@@ -193,7 +201,7 @@ class PublishedNetwork:
         x = (x.float() + attended.float() * e[2]).to(dtype)
         x = x + self._context_attention(block.attn2, norm(x, block.norm2), text, image)
         if self.with_sound:
-            x = x + audio_attention(block.audio_attn, norm(x, block.norm_audio), audio, reference_map)
+            x = x + audio_attention(block.audio_attn, norm(x, block.norm_audio), audio, reference_map, self.kernel)
         normed = (norm(x, block.norm3).float() * (1 + e[4]) + e[3]).to(dtype)
         return (x.float() + block.ffn(normed).float() * e[5]).to(dtype)
 
@@ -205,18 +213,17 @@ class PublishedNetwork:
         value = attn.to_v(x).unflatten(-1, (attn.heads, -1))
         query, key = rotate_grid(query, grid, self.table), rotate_grid(key, grid, self.table)
         query, key = query.type_as(x), key.type_as(x)
-        out = attn.to_out[0](attention(query, key, value).flatten(2))
+        out = attn.to_out[0](self.kernel(query, key, value).flatten(2))
         if not self.with_sound:
             return out, None
         with torch.no_grad():
             return out, materialised_map(query, key[:, : math.prod(grid[1:])], masks)
 
-    @staticmethod
-    def _context_attention(attn: Any, x: Tensor, text: Tensor, image: Tensor) -> Tensor:
+    def _context_attention(self, attn: Any, x: Tensor, text: Tensor, image: Tensor) -> Tensor:
         heads = (attn.heads, -1)
         query = root_mean_square_norm(attn.to_q(x), attn.norm_q).unflatten(-1, heads)
         key = root_mean_square_norm(attn.to_k(text), attn.norm_k).unflatten(-1, heads)
         image_key = root_mean_square_norm(attn.add_k_proj(image), attn.norm_added_k).unflatten(-1, heads)
-        out = attention(query, key, attn.to_v(text).unflatten(-1, heads))
-        out = out + attention(query, image_key, attn.add_v_proj(image).unflatten(-1, heads))
+        out = self.kernel(query, key, attn.to_v(text).unflatten(-1, heads))
+        out = out + self.kernel(query, image_key, attn.add_v_proj(image).unflatten(-1, heads))
         return attn.to_out[0](out.flatten(2))
