@@ -292,6 +292,27 @@ def test_rows_of_a_packed_weight_can_be_shared_out(tmp_path):
     assert torch.equal(torch.cat(found), whole)
 
 
+@pytest.mark.parametrize("kind", ["Q4_1", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"])
+def test_gguf_types_are_unpacked_as_the_package_does(kind):
+    """Types of published files, most of which the package cannot write: any bytes are a block of them."""
+    gguf = pytest.importorskip("gguf", reason="needs the package gguf")
+    quant_type = gguf.GGMLQuantizationType[kind]
+    block_size, type_size = gguf.GGML_QUANT_SIZES[quant_type]
+    # bytes below 60: the scales among them are finite and not huge
+    packed = torch.randint(0, 60, (3, 4 * type_size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    wanted = torch.from_numpy(gguf.dequantize(packed.numpy(), quant_type))
+    found = unpack(packed, quant_type, torch.float32)
+    assert found.shape == (3, 4 * block_size)
+    assert wanted.abs().max() > 0
+    assert relative_error(found, wanted) < 1e-3  # scales are multiplied in another order
+
+
+def test_gguf_type_that_is_not_read():
+    gguf = pytest.importorskip("gguf", reason="needs the package gguf")
+    with pytest.raises(PolytalkError, match="TQ1_0"):
+        unpack(torch.zeros(1, 54, dtype=torch.uint8), gguf.GGMLQuantizationType.TQ1_0, torch.float32)
+
+
 @pytest.mark.parametrize("people", [1, 2, 3])
 def test_gguf_lora(people, tmp_path):
     pytest.importorskip("gguf", reason="needs the package gguf")
