@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ _CODES = {
     torch.int32: "I32",
     torch.int64: "I64",
 }
+
+
+_TOUCHED = 2**28
+"""Bytes of a mapped file that may be written before its pages are given back."""
 
 
 def write_safetensors(
@@ -103,22 +108,24 @@ def even_shards(shapes: Shapes, count: int) -> list[list[str]]:
 
 def write_pickle(path: Path, shapes: Shapes, chunks: Chunks, dtype: torch.dtype, written: Written) -> None:
     """A state dict as `torch.save` writes it, filled through a memory map; the process holds file pages only."""
-    from torch.serialization import set_default_mmap_options, skip_data
+    from torch.serialization import skip_data
 
     state = {name: torch.empty(shape, dtype=dtype) for name, shape in shapes.items()}  # pages never touched
     with partial_file(path) as unfinished:
         with skip_data():
             torch.save(state, unfinished)
         del state
-        with set_default_mmap_options(_shared_mapping()):
-            mapped = torch.load(unfinished, map_location="cpu", mmap=True, weights_only=True)
+        mapped, touched = _writable(unfinished), 0
         for name, shape in shapes.items():
+            if touched > _TOUCHED:
+                mapped, touched = _writable(unfinished), 0  # gives the pages written so far back
             flat, position = mapped[name].reshape(-1), 0
             for piece in chunks(name, shape):
                 flat[position : position + piece.numel()] = piece.reshape(-1).to(dtype)
                 position += piece.numel()
+                touched += piece.numel() * dtype.itemsize
                 written(piece.numel() * dtype.itemsize)
-        del mapped
+        del mapped, flat
 
 
 class partial_file:
@@ -147,7 +154,9 @@ def whole(tensors: Mapping[str, Tensor]) -> Chunks:
     return pieces
 
 
-def _shared_mapping() -> int:
-    import mmap
+def _writable(path: Path) -> dict[str, Tensor]:
+    """The file's tensors; what is written to them goes to the file."""
+    from torch.serialization import set_default_mmap_options
 
-    return mmap.MAP_SHARED
+    with set_default_mmap_options(mmap.MAP_SHARED):
+        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
