@@ -211,15 +211,6 @@ CATALOGUE: tuple[Published, ...] = (
         "quant_models/quant_model_int8_FusionX.safetensors",
         "quant_models/quantization_map_int8_FusionX.json",
     ),
-    _one(
-        "umt5-int8",
-        _MULTITALK,
-        "quantised",
-        6.7,
-        "text encoder in optimum-quanto's int8",
-        "quant_models/t5_int8.safetensors",
-        "quant_models/t5_map_int8.json",
-    ),
 )
 """Everything that `polytalk weights download` knows."""
 
