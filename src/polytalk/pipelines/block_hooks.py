@@ -20,6 +20,9 @@ from polytalk.models.transformer import MultiTalkTransformer3DModel
 RECOMPILE_LIMIT = 64
 """Graphs of one block: with and without several people, and for each new size until sizes are taken as variable."""
 
+COMPILED = "polytalk_compiled_block"
+"""Name of the hook of compiled blocks."""
+
 
 class CompiledBlock(ModelHook):
     """Runs the block as one compiled graph (`torch.compile`, fullgraph), shared by all blocks of the same shape.
@@ -161,7 +164,7 @@ class BlockCasting(ModelHook):
 def compile_blocks(transformer: MultiTalkTransformer3DModel, backend: str | Callable[..., Any] = "inductor") -> None:
     """Compile every block at its first use."""
     for block in transformer.blocks:
-        _register(block, CompiledBlock(backend), "polytalk_compiled_block")
+        _register(block, CompiledBlock(backend), COMPILED)
 
 
 def run_branches_in_turn(transformer: MultiTalkTransformer3DModel) -> None:

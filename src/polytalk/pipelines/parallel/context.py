@@ -19,6 +19,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from polytalk.errors import PolytalkError
 from polytalk.models.attention import MATMUL
 from polytalk.models.transformer import MultiTalkTransformer3DModel
+from polytalk.pipelines.block_hooks import COMPILED
 from polytalk.pipelines.parallel.choice import ParallelChoice
 from polytalk.pipelines.parallel.tokens import RankShard
 
@@ -113,13 +114,13 @@ class _TokenShards(ModelHook):
         frames, rows, columns = module._grid(hidden_states)
         total = frames * rows * columns
         if self.shard is None or self.shard.total != total:
-            self.shard = self._divide(total)
+            self.shard = self._divide(total, module)
             for block in module.blocks:
                 for layer in (block.attn1, block.audio_attn):
                     layer.processor._token_shard = self.shard
         return args, kwargs
 
-    def _divide(self, total: int) -> RankShard:
+    def _divide(self, total: int, transformer: Any) -> RankShard:
         context, mesh = self.context, self.context._flattened_mesh
         ranks = mesh.size()
         if total < ranks:
@@ -128,6 +129,9 @@ class _TokenShards(ModelHook):
         if uneven and context.ring_degree > 1 and context.ulysses_degree > 1:
             problem = f"ring and ulysses together need a number of tokens divisible by {ranks}, not {total}"
             raise PolytalkError("ring", problem, "Use one of them alone, or another size.")
+        if uneven and HookRegistry.check_if_exists_or_initialize(transformer.blocks[0]).get_hook(COMPILED) is not None:
+            problem = f"compiled blocks need a number of tokens divisible by {ranks}, not {total}"
+            raise PolytalkError("compile", problem, "Leave it out, or choose another size or number of processes.")
         # diffusers' ways for uneven shards ask all ranks for their lengths at every attention, so only when needed
         context.ulysses_anything = uneven and context.ulysses_degree > 1
         context.ring_anything = uneven and context.ring_degree > 1
