@@ -165,4 +165,11 @@ def test_what_cannot_be_converted_is_refused_before_anything_is_written(released
             convert(locate(released), tmp_path / "own", quantization=scheme)
     with pytest.raises(PolytalkError, match="already"):
         convert(locate(released), released)
+    assert not wrong(released)
+
+    def stop(component, unit):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(locate(released), tmp_path / "own", report=stop)
     assert not (tmp_path / "own").exists()

@@ -17,7 +17,7 @@ from polytalk.pipelines.layouts import ModelLocation, locate
 from polytalk.pipelines.loading import load_into
 from polytalk.pipelines.wan_files import WAN_CLASSES, Part, WanFiles, open_files
 from polytalk.pipelines.wan_loading import load_tokenizer
-from polytalk.pipelines.weights.synthesize import check_target
+from polytalk.pipelines.weights.synthesize import new_folder
 from polytalk.pipelines.weights.writing import partial_file, write_index
 
 CONVERTIBLE = {"int8": 8, "int4": 4}
@@ -54,22 +54,22 @@ def convert(
     """
     quantize = _quantizer(quantization)
     files = open_files(location)
-    check_target(folder, _expected_bytes(files, dtype, quantization))
     tell = report or (lambda component, unit: None)
     wide: Any = MultiTalkTransformer3DModel._keep_in_fp32_modules
-    for name, part in files.parts().items():
-        network = name == "transformer"
-        write_part(
-            part,
-            folder / name,
-            dtype if network or name == "text_encoder" else None,
-            keep_in_fp32=wide if network else (),
-            change=quantize if network else None,
-            report=partial(tell, name),
-        )
-    load_tokenizer(files.tokenizer).save_pretrained(str(folder / "tokenizer"))
-    ModelIndex(WAN_CLASSES, files.config).write(folder)
-    open_files(locate(folder))  # names and shapes once more, as they are on disk
+    with new_folder(folder, _expected_bytes(files, dtype, quantization)):
+        for name, part in files.parts().items():
+            network = name == "transformer"
+            write_part(
+                part,
+                folder / name,
+                dtype if network or name == "text_encoder" else None,
+                keep_in_fp32=wide if network else (),
+                change=quantize if network else None,
+                report=partial(tell, name),
+            )
+        load_tokenizer(files.tokenizer).save_pretrained(str(folder / "tokenizer"))
+        ModelIndex(WAN_CLASSES, files.config).write(folder)
+        open_files(locate(folder))  # names and shapes once more, as they are on disk
 
 
 def write_part(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,9 +87,13 @@ def synthesize(folder: Path, recipe: Recipe, written: Callable[[str, int], None]
     Raises:
         PolytalkError: the folder holds something, or the disk is too small.
     """
-    check_target(folder, recipe.num_bytes)
-    draw = RandomTensors(recipe.seed)
     report = written or (lambda file, count: None)
+    with new_folder(folder, recipe.num_bytes):
+        _write(folder, recipe, report)
+
+
+def _write(folder: Path, recipe: Recipe, report: Callable[[str, int], None]) -> None:
+    draw = RandomTensors(recipe.seed)
     for file, (shapes, dtype) in recipe.files().items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +128,21 @@ def check_target(folder: Path, num_bytes: int) -> None:
     if num_bytes > free:
         problem = f"{num_bytes / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
         raise PolytalkError(str(folder), problem, "Make room, or choose a folder on another disk.")
+
+
+@contextmanager
+def new_folder(folder: Path, num_bytes: int) -> Iterator[None]:
+    """A scope that fills a folder; what breaks off leaves none of it.
+
+    Raises:
+        PolytalkError: as `check_target`.
+    """
+    check_target(folder, num_bytes)
+    try:
+        yield
+    except BaseException:  # Ctrl-C as well
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def free_bytes(folder: Path) -> int:
