@@ -138,7 +138,7 @@ class Case:
         self.audio = random(1, sizes.people, 4 * frames - 3, 5, 12, 768)
         self.masks = torch.zeros(1, sizes.people, 2 * rows, 2 * columns, dtype=torch.bool, device=device)
         for person, places in enumerate(torch.arange(2 * columns).chunk(sizes.people)):
-            self.masks[:, person, :, places[0] : places[-1]] = True
+            self.masks[:, person, :, places[1] : places[-1]] = True
         self.classes = class_masks(self.masks, (1, 2, 2))
         with torch.no_grad():
             self.conditioning = self.model.prepare_conditioning(self.text, self.image, self.audio)
