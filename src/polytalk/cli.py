@@ -68,6 +68,7 @@ def generate(
     compile: opt.Compile = None,
     attention: opt.AttentionBackend = None,
     step_cache: opt.StepCache = None,
+    parallel: opt.Parallel = None,
 ) -> None:
     """Make people in a picture speak, each with their own voice."""
     given = locals()

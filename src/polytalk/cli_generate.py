@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +21,8 @@ from polytalk.errors import PolytalkError
 from polytalk.scene import Box, Scene, Speaker, pair_speakers
 
 if TYPE_CHECKING:
+    from polytalk.media.audio import Sound
+    from polytalk.pipelines import ClipOutput
     from polytalk.pipelines.options import LoadOptions
 
 ASSETS = Path(__file__).parent / "assets"
@@ -102,12 +106,12 @@ def run(job: Job) -> None:
     from polytalk.media.output import check_target
     from polytalk.media.video import VideoWriter
 
-    started = time.monotonic()
+    started, writes = time.monotonic(), _writes()
     VideoWriter(job.output)  # refuses names that are no video's
     for path in (job.output, job.save_masks):
-        if path is not None:
+        if path is not None and writes:
             check_target(path, force=job.force)
-    console = Console(stderr=True, quiet=job.quiet)
+    console = Console(stderr=True, quiet=job.quiet or not writes)
     choices, options = job.wishes.choices(), job.wishes.options()
     if job.fit:
         with console.status("planning", spinner="dots"):
@@ -118,19 +122,32 @@ def run(job: Job) -> None:
     with console.status("reading picture and voices", spinner="dots"):
         size = job.wishes.frame_size(job.scene)
         prepared = pipe.prepare(job.scene, size).first_seconds(job.wishes.max_seconds)
-    if job.save_masks is not None:
+    if job.save_masks is not None and writes:
         _save_masks(job, prepared)
     with _progress_bar(console) as progress:
         clips = pipe.stream(prepared, generator=generator, progress=progress, **choices)
-        sound = prepared.sound
-        with VideoWriter(job.output, 25, sound.samples, sound.sample_rate, force=job.force) as writer:
-            for clip in clips:
-                for frame in clip.frames:
-                    writer.write(frame)
+        if writes:
+            _write(job, clips, prepared.sound)
+        else:
+            deque(clips, maxlen=0)
     height, width = prepared.pixels.shape[:2]
     seconds, spent = prepared.num_frames / 25, time.monotonic() - started
     made = f"{seconds:.1f} s of {width} × {height}"
     console.print(f"[bold]{job.output}[/]: {made}, made in {spent:.0f} s ({spent / seconds:.1f} s per second)")
+
+
+def _writes() -> bool:
+    """Whether this process writes the files and shows progress; under torchrun rank 0 does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _write(job: Job, clips: Iterator[ClipOutput], sound: Sound) -> None:
+    from polytalk.media.video import VideoWriter
+
+    with VideoWriter(job.output, 25, sound.samples, sound.sample_rate, force=job.force) as writer:
+        for clip in clips:
+            for frame in clip.frames:
+                writer.write(frame)
 
 
 def _model_line(job: Job, pipe: Any) -> str:
@@ -165,6 +182,8 @@ def _fitted(
     job: Job, options: LoadOptions, choices: dict[str, Any], console: Console
 ) -> tuple[LoadOptions, dict[str, Any]]:
     """Levers and choices with which the video fits, and a line that says which."""
+    if options.parallel is not None:
+        raise PolytalkError("--fit", "it plans for one process", "Give the levers yourself; see polytalk plan.")
     from polytalk.cli_plan import plan_for
     from polytalk.pipelines.plan import describe_options
 

@@ -216,6 +216,14 @@ StepCache = Annotated[
         rich_help_panel=MEMORY,
     ),
 ]
+Parallel = Annotated[
+    str | None,
+    typer.Option(
+        help="Under torchrun: what the processes share, e.g. ulysses=4,guidance=2,fsdp; numbers multiply to theirs.",
+        show_default="ulysses",
+        rich_help_panel=MEMORY,
+    ),
+]
 
 PlannedModel = Annotated[
     str,

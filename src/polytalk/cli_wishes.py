@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from polytalk.conditioning.picture import Size
     from polytalk.pipelines.config import PipelineConfig
     from polytalk.pipelines.options import LoadOptions, LoraChoice
+    from polytalk.pipelines.parallel import ParallelChoice
     from polytalk.scene import Scene
 
 _LEVERS = ("quantization", "offload", "branch_chunking", "layerwise_casting", "vae_tiling", "vae_dtype", "compile")
@@ -81,6 +82,8 @@ class Wishes:
     """Attention kernel."""
     step_cache: str | None = None
     """NAME or NAME:THRESHOLD."""
+    parallel: str | None = None
+    """What torchrun's processes share."""
 
     def __post_init__(self) -> None:
         if self.max_seconds is not None and not (self.max_seconds > 0 and math.isfinite(self.max_seconds)):
@@ -118,6 +121,7 @@ class Wishes:
             attention_backend=self.attention,
             step_cache=cache,
             step_cache_threshold=threshold,
+            parallel=self._parallel(),
             **levers,
         )
 
@@ -155,6 +159,15 @@ class Wishes:
         if self.preset is not None:
             check_preset(self.preset, config.size_class, bool(self.loras))
         return config
+
+    def _parallel(self) -> ParallelChoice | None:
+        """As given; else torchrun's processes share tokens and heads."""
+        from polytalk.pipelines.parallel import ParallelChoice, num_processes
+
+        if self.parallel is not None:
+            return ParallelChoice.parse(self.parallel)
+        processes = num_processes()
+        return ParallelChoice(ulysses=processes) if processes > 1 else None
 
     def _step_cache(self) -> tuple[str | None, float | None]:
         if self.step_cache is None:

@@ -1,0 +1,5 @@
+"""`python -m polytalk`, and so `torchrun --nproc-per-node N -m polytalk`, are the command line."""
+
+from polytalk.cli import main
+
+main()
