@@ -20,6 +20,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from transformers import UMT5Config, UMT5EncoderModel
 
 from polytalk import MultiTalkPipeline, PolytalkError
+from polytalk.cli_generate import Job, run
+from polytalk.cli_wishes import Wishes
 from polytalk.models.transformer import Conditioning, MultiTalkTransformer3DModel
 from polytalk.pipelines.block_hooks import compile_blocks, run_branches_in_turn
 from polytalk.pipelines.lora import load_loras
@@ -357,6 +359,21 @@ def released_weights_are_shared_out_while_read():
         )
         difference = np.abs(found.astype(int) - wanted)
         assert difference.max() <= 1, difference.max()
+
+
+@case(2)
+def the_command_writes_once():
+    folder = Path(agree(tempfile.mkdtemp()))
+    main = dist.get_rank() == 0
+    if main:
+        tiny_pipeline().save_pretrained(folder / "tiny")
+    dist.barrier()
+    wishes = Wishes(str(folder / "tiny"), device="cpu", dtype="float32", size="48x32")
+    assert wishes.options().parallel == ParallelChoice(ulysses=2)
+    output = folder / f"{dist.get_rank()}.mp4"
+    run(Job(scene(), output, wishes, quiet=True))
+    assert output.exists() == main
+    refused(partial(run, Job(scene(), output, wishes, fit=True, force=True)), "--fit", "one process")
 
 
 @case(2, 4)
