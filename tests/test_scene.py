@@ -196,7 +196,7 @@ def test_files_are_found_from_the_working_directory_or_beside(tmp_path, monkeypa
         ('{"image": "a.png", "speakers": [{"audio": "a.wav"}], "arrangement": "chorus"}', "arrangement"),
         ('{"cond_image": "a.png", "cond_audio": {}}', "cond_audio"),
         ('{"cond_image": "a.png", "cond_audio": {"person1": "a.wav"}, "audio_type": "solo"}', "audio_type"),
-        ('{"cond_image": "a.png", "cond_audio": {"person1": "a.wav"}, "tts_audio": {}}', "tts_audio.*unknown key"),
+        ('{"cond_image": "a.png", "cond_audio": {"person1": "a.wav"}, "tts_audio": {"text": "Hi"}}', "cond_audio, too"),
         ('{"cond_image": "a.png", "cond_audio": {"person1": "a.wav"}, "bbox": {"person2": [0, 0, 9, 9]}}', "bbox"),
     ],
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from polytalk.errors import PolytalkError
-from polytalk.scene import Box, Scene, Speaker
+from polytalk.scene import Box, Cue, Scene, Speaker, Utterance
 
 if TYPE_CHECKING:
     from polytalk.pipelines import MultiTalkPipeline
 
-__all__ = ["Box", "MultiTalkPipeline", "PolytalkError", "Scene", "Speaker"]
+__all__ = ["Box", "Cue", "MultiTalkPipeline", "PolytalkError", "Scene", "Speaker", "Utterance"]
 
 
 def __getattr__(name: str) -> Any:
