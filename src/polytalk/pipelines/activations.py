@@ -21,7 +21,8 @@ _LAYERS = 2
 """Blocks of a network that is run through; in inference more of them need no more room."""
 _TILE, _TILE_STRIDE = 256, 192
 """Pixels of the autoencoder's tiles and of the way from one to the next (diffusers' defaults)."""
-_PROMPT_TOKENS = 512
+MOST_TEXT_TOKENS = 512
+"""Of a prompt; what lies beyond is cut off."""
 _SHORT_CLIP = 4000
 """Tokens up to which attention on the CPU is run through as it is."""
 _PLAIN_SCHEMES = ("int8", "int4")
@@ -40,7 +41,8 @@ class Activations:
         kind: "cuda" or "cpu".
         dtype: format of the weights.
         vae_dtype: of the autoencoder's; None is `dtype`.
-        runs: what has been run through already, to be shared among clips of other lengths.
+        text_tokens: of the longer prompt.
+        runs: what of this model has been run through already, to be shared among clips, devices and plans.
     """
 
     def __init__(
@@ -51,13 +53,16 @@ class Activations:
         kind: str,
         dtype: torch.dtype,
         vae_dtype: torch.dtype | None = None,
+        text_tokens: int = MOST_TEXT_TOKENS,
         runs: dict[tuple[Any, ...], Run] | None = None,
     ) -> None:
         self.model, self.size, self.people, self.kind = model, size, people, kind
         self.dtype, self.vae_dtype = dtype, vae_dtype or dtype
+        self.text_tokens = min(text_tokens, MOST_TEXT_TOKENS)
         self._runs = {} if runs is None else runs
 
     def _once(self, key: tuple[Any, ...], run: Callable[[], Run]) -> Run:
+        key = (*key, self.dtype, self.vae_dtype, self.kind)
         if key not in self._runs:
             self._runs[key] = run()
         return self._runs[key]
@@ -166,12 +171,16 @@ class Activations:
         rows, columns = (_tile_sides(side) for side in (size.height, size.width))
         if self.model.is_mini or len(rows) * len(columns) == 1:
             return whole
+        largest = max(rows) * max(columns)
         tile = self._released_code(max(rows), max(columns), encode)
-        share = sum(rows) * sum(columns) / (size.height * size.width)
-        flops = tile.flops * sum(rows) * sum(columns) / (max(rows) * max(columns))
-        gathered = round(whole.result_bytes * share)
-        peak = gathered + max(tile.peak_bytes - tile.result_bytes, 2 * whole.result_bytes)
-        return Run(peak, round(flops), whole.result_bytes)
+        peak = gathered = 0.0
+        for area in (row * column / largest for row in rows for column in columns):
+            peak = max(peak, gathered + tile.peak_bytes * area)
+            gathered += tile.result_bytes * area
+        # rows of tiles are joined, then the rows
+        peak = max(peak, gathered + 2 * whole.result_bytes)
+        flops = tile.flops * sum(rows) * sum(columns) / largest
+        return Run(round(peak), round(flops), whole.result_bytes)
 
     @cached_property
     def finish(self) -> Run:
@@ -191,10 +200,12 @@ class Activations:
             return Run(0, 0, 0)
 
         def call(encoder: Any, device: torch.device) -> Callable[[], Any]:
-            ids = torch.empty(2, _PROMPT_TOKENS, dtype=torch.long, device=device)
+            ids = torch.empty(2, self.text_tokens, dtype=torch.long, device=device)
             return lambda: encoder(input_ids=ids).last_hidden_state
 
-        return self._once(("text",), lambda: self._encoder("text_encoder", text_dtype(self.dtype), call))
+        return self._once(
+            ("text", self.text_tokens), lambda: self._encoder("text_encoder", text_dtype(self.dtype), call)
+        )
 
     @cached_property
     def image(self) -> Run:

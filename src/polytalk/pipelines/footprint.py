@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -59,8 +59,10 @@ class Workload:
     """Predictions that guidance needs."""
     samples: int
     """Of the sound, at 16 kHz."""
-    kind: str = field(default="cuda")
+    kind: str = "cuda"
     """"cuda" or "cpu"."""
+    chained: bool = True
+    """Whether there are several clips, each beginning with frames of the one before."""
 
     def footprint(self, options: LoadOptions) -> Footprint:
         """Peak memory with these levers."""
@@ -70,13 +72,28 @@ class Workload:
         stages = {name: network + held + (kept or own) + run for name, own, run in self._encoder_stages(weights)}
         tiled, parts = options.vae_tiling, self.activations
         encode, decode = (parts.encode_tiled, parts.decode_tiled) if tiled else (parts.encode, parts.decode)
-        base = network + held + kept
+        base = network + held + kept + self._known_frames
         context = self._context(options)
-        stages["encoding the picture"] = base + encode.peak_bytes
+        # known frames and grey ones, and both joined; in the autoencoder's format besides
+        wide, own = 4, parts.vae_dtype.itemsize
+        video = self._pixels * (2 * wide + (own if own != wide else 0)) if self.model.encodes_whole_clips else 0
+        stages["encoding the picture"] = base + video + encode.peak_bytes
         stages["denoising"] = base + context + self._call_peak(options)
         # colours are matched frame by frame on what the autoencoder has given
         stages["decoding"] = base + context + max(decode.peak_bytes, parts.finish.peak_bytes + decode.result_bytes)
         return Footprint(stages, self._host(weights, stages, options), weights.total)
+
+    @property
+    def _pixels(self) -> float:
+        """Numbers in a clip's frames."""
+        size = self.activations.size
+        return 3.0 * size.frames * size.height * size.width
+
+    @property
+    def _known_frames(self) -> float:
+        """Bytes of the picture and of the clip before, whose last frames are needed."""
+        frames = self.activations.size.frames
+        return 4 * self._pixels * ((1 if self.chained else 0) + 1 / frames)
 
     def network_bytes(self, options: LoadOptions) -> float:
         """Bytes of the transformer's weights."""
@@ -126,9 +143,7 @@ class Workload:
         return len(self.branches) * size.tokens(network.patch_size) * network.dim * self.activations.dtype.itemsize
 
     def _host(self, weights: _Weights, stages: dict[str, float], options: LoadOptions) -> float:
-        size = self.activations.size
-        video = 3.0 * size.frames * size.height * size.width
-        program = _PROGRAM + 2 * video
+        program = _PROGRAM + 2 * self._pixels  # a byte each: the clip that is written, and its encoder's frames
         if self.kind == "cpu":
             return program + max(stages.values())
         encoders = weights.encoders.values()

@@ -49,6 +49,11 @@ class ModelSizes:
         """Whether the parts are the embedded model's, which know no tiling and stay on their device."""
         return "autoencoder" in self.builders
 
+    @property
+    def encodes_whole_clips(self) -> bool:
+        """Whether the condition is a whole clip, grey where nothing is known, and not just the frames known."""
+        return self.config.fill_condition == "zero"
+
     def build_transformer(self, num_layers: int | None = None) -> MultiTalkTransformer3DModel:
         """The transformer, or one with fewer blocks."""
         changes = {} if num_layers is None else {"num_layers": num_layers}

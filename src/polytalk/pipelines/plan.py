@@ -16,7 +16,7 @@ from polytalk.conditioning.speech import FPS, SAMPLE_RATE, num_feature_frames
 from polytalk.errors import PolytalkError
 from polytalk.media.audio import arrange, load_voices
 from polytalk.media.image import load_image
-from polytalk.pipelines.activations import Activations
+from polytalk.pipelines.activations import MOST_TEXT_TOKENS, Activations
 from polytalk.pipelines.clips import Clip
 from polytalk.pipelines.config import RunSettings
 from polytalk.pipelines.cost import VideoSize, call_flops
@@ -37,6 +37,8 @@ LEVERS: dict[str, tuple[Any, ...]] = {
 """What is tried, each from the plain to the thrifty."""
 _RELUCTANCE = {"fp8": 1.4, "int8": 1.4, "int8-dynamic": 1.6, "int4": 2.0}
 """How many times faster a coarser number format must be to be chosen over the exact one."""
+_STREAMING = 1.5
+"""The same for streaming from a disk, whose speed is not known."""
 _SHORTER_CLIPS = (61, 45, 33)
 """Frames of a clip tried when nothing fits; the network was trained at 81."""
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -52,6 +54,8 @@ class Video:
     """Length."""
     size: Size
     """(height, width) in pixels."""
+    text_tokens: int = MOST_TEXT_TOKENS
+    """At most so many pieces has the longer prompt."""
 
     @property
     def seconds(self) -> float:
@@ -80,7 +84,10 @@ class Video:
         frames = num_feature_frames(samples)
         if max_seconds is not None:
             frames = min(frames, max(1, round(max_seconds * FPS)))
-        return cls(len(scene.speakers), frames, size or choose_size(picture.width, picture.height, size_class))
+        # a piece is a character or more; the negative prompt may be the model's, which is not short
+        prompts = [len(scene.prompt), MOST_TEXT_TOKENS if scene.negative_prompt is None else len(scene.negative_prompt)]
+        target = size or choose_size(picture.width, picture.height, size_class)
+        return cls(len(scene.speakers), frames, target, max(*prompts, 1) + 1)
 
 
 @dataclass(frozen=True)
@@ -158,7 +165,7 @@ class Candidate:
     def rank(self) -> float:
         """Seconds, with what is lost in exactness weighed in; the least is the cheapest."""
         effort = 1.01 if self.options.vae_tiling else 1.0
-        effort *= 1.02 if self.options.offload != "none" else 1.0
+        effort *= {"none": 1.0, "stream": _STREAMING}.get(self.options.offload, 1.02)
         return self.duration.total * effort * _RELUCTANCE.get(self.options.quantization or "", 1.0)
 
     def changes(self, asked: LoadOptions) -> dict[str, Any]:
@@ -219,14 +226,19 @@ class Plan:
         raise PolytalkError("--vram" if lack == "GPU memory" else "memory", problem, _remedy(least, request))
 
 
-def make_plan(request: Request) -> Plan:
-    """Look at the levers that are free and choose the cheapest that fits."""
+def make_plan(request: Request, runs: dict[tuple[Any, ...], Run] | None = None) -> Plan:
+    """Look at the levers that are free and choose the cheapest that fits.
+
+    Args:
+        request: what is asked for.
+        runs: what of this model has been run through for other plans; is added to.
+    """
+    known = {} if runs is None else runs
     works: dict[int, tuple[Workload, list[Clip], RunSettings]] = {}
-    runs: dict[tuple[Any, ...], Run] = {}
 
     def weigh(options: LoadOptions, clip_frames: int) -> Candidate:
         if clip_frames not in works:
-            works[clip_frames] = _workload(request, clip_frames, runs)
+            works[clip_frames] = _workload(request, clip_frames, known)
         work, clips, settings = works[clip_frames]
         return _weigh(request, options, clip_frames, work, clips, settings)
 
@@ -285,10 +297,12 @@ def _workload(
     vae = _DTYPES[options.vae_dtype] if options.vae_dtype else None
     size = _clip_size(request, clips)
     people, kind = request.video.people, request.device.kind
-    activations = Activations(request.model, size, people, kind, request.number, vae, runs)
+    tokens = request.video.text_tokens
+    activations = Activations(request.model, size, people, kind, request.number, vae, tokens, runs)
     samples = round(request.video.frames / FPS * SAMPLE_RATE)
     branches = settings.guidance.branches()
-    return Workload(request.model, activations, branches, samples, request.device.kind), clips, settings
+    work = Workload(request.model, activations, branches, samples, kind, len(clips) > 1)
+    return work, clips, settings
 
 
 def _weigh(
