@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from tiny_model import tiny_components
 
 from polytalk import PolytalkError
+from polytalk.diffusion import Guidance
+from polytalk.models.attention import ContextKeyValues
 from polytalk.models.transformer import Conditioning
 from polytalk.pipelines import MultiTalkPipeline
 from polytalk.pipelines.block_hooks import cast_blocks, compile_blocks, run_branches_in_turn
+from polytalk.pipelines.denoising import branch_conditioning
 from polytalk.pipelines.offload import offload_blocks, offload_layers
 from polytalk.pipelines.optimize import NARROW, apply_options, set_attention_backend
 from polytalk.pipelines.options import OFFLOADS, QUANTIZATIONS, STEP_CACHES, LoadOptions, LoraChoice
@@ -82,6 +85,44 @@ def test_branches_in_turn_pass_each_block_once_and_one_at_a_time_inside(transfor
     call(transformer, given)
     assert (outside, inside) == ([3], [1, 1, 1])
     assert maps == [True, True, False]  # who hears one voice is bound to nobody
+
+
+def parts_of(given):
+    """The predictions' own conditionings again."""
+    whole = given["conditioning"]
+    return [
+        Conditioning(
+            tuple(ContextKeyValues._make(tensor[index : index + 1] for tensor in block) for block in whole.blocks),
+            whole.people,
+            whole.binds[index : index + 1],
+        )
+        for index in range(len(given["hidden_states"]))
+    ]
+
+
+@torch.no_grad()
+def test_branches_in_turn_need_no_stacked_keys_and_values(transformer):
+    given = inputs(transformer)
+    wanted = transformer(**given, return_reference_maps=True)
+    run_branches_in_turn(transformer)
+    given["conditioning"] = Conditioning.side_by_side(parts_of(given))
+    found = transformer(**given, return_reference_maps=True)
+    torch.testing.assert_close(found.sample, wanted.sample, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.reference_maps, wanted.reference_maps)
+    torch.testing.assert_close(call(transformer, given), wanted.sample, rtol=1e-5, atol=1e-5)
+
+
+def test_predictions_share_what_they_have_in_common(transformer):
+    g = torch.Generator().manual_seed(1)
+    text, image = torch.randn(2, 5, 8, generator=g), torch.randn(1, 4, 8, generator=g)
+    branches = Guidance(5.0, 4.0).branches()
+    with torch.no_grad():
+        made = branch_conditioning(transformer, branches, text, image, torch.randn(2, 9, 5, 2, 6, generator=g), 3)
+    full, drop_text, nothing = (part.blocks[1] for part in made)
+    assert full.audio_key is drop_text.audio_key is not nothing.audio_key
+    assert drop_text.text_value is nothing.text_value is not full.text_value
+    assert full.image_key is drop_text.image_key is nothing.image_key
+    assert not torch.equal(full.text_key, drop_text.text_key)
 
 
 @torch.no_grad()

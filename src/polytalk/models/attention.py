@@ -60,6 +60,19 @@ class ContextKeyValues(NamedTuple):
     """as `audio_key`, not rotated"""
 
 
+class ContextBranches(NamedTuple):
+    """Keys and values of one block for each sample of a batch by itself, which may share tensors and hear different
+    numbers of people. For whoever runs a block's samples one after the other."""
+
+    samples: tuple[ContextKeyValues, ...]
+    """one per sample, of batch 1"""
+
+    @property
+    def audio_key(self) -> Tensor:
+        """Of the first sample."""
+        return self.samples[0].audio_key
+
+
 def rotate(x: Tensor, rotary: Rotary) -> Tensor:
     """Rotate neighbouring channel pairs of `x` (..., L, heads, d) in float32; returns the dtype of `x`."""
     first, second = x.unflatten(-1, (-1, 2)).unbind(-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -20,7 +20,7 @@ from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
 from polytalk.errors import PolytalkError
-from polytalk.models.attention import ContextKeyValues, ContextTokens, RotaryEmbedding3D, layer_norm
+from polytalk.models.attention import ContextBranches, ContextKeyValues, ContextTokens, RotaryEmbedding3D, layer_norm
 from polytalk.models.audio_adapter import AudioAdapter
 from polytalk.models.label_rotary_embedding import class_labels, label_rotary
 from polytalk.models.reference_map import class_masks, winning_class
@@ -47,7 +47,7 @@ class Conditioning:
     """All that depends on text, picture or sound alone: each block's keys and values. Made once per clip by
     `MultiTalkTransformer3DModel.prepare_conditioning`, used at every step."""
 
-    blocks: tuple[ContextKeyValues, ...]
+    blocks: tuple[ContextKeyValues | ContextBranches, ...]
     """one entry per block"""
     people: int
     """voices the audio keys hold"""
@@ -61,18 +61,59 @@ class Conditioning:
         A one-person branch beside many-people ones has its voice repeated: attention over identical copies equals
         attention over one, and its samples are not rotated.
         """
-        people = max(part.people for part in parts)
-        if any(part.people not in (1, people) for part in parts):
-            found = sorted({part.people for part in parts})
-            raise PolytalkError("conditioning", f"branches have {found} people", "Give 1 or one common number.")
+        people = _common_people(parts)
         blocks = []
         for entries in zip(*(part.blocks for part in parts), strict=True):
             voices = [_repeat_voice(kv, people // part.people) for kv, part in zip(entries, parts, strict=True)]
             columns = zip(*voices, strict=True)
             stacked: list[Any] = [None if column[0] is None else torch.cat(column) for column in columns]
             blocks.append(ContextKeyValues(*stacked))
-        binds = [_binding_samples(part) for part in parts]
-        return Conditioning(tuple(blocks), people, torch.cat(binds) if people > 1 else None)
+        return Conditioning(tuple(blocks), people, _binds(parts, people))
+
+    @staticmethod
+    def side_by_side(parts: Sequence[Conditioning], home: torch.device | None = None) -> Conditioning:
+        """Like `concatenate`, for blocks that run their samples one after the other: nothing is copied or repeated.
+
+        Args:
+            parts: conditionings of batch 1.
+            home: where the keys and values wait, pinned for a GPU, until a block brings its own; None leaves them.
+        """
+        people = _common_people(parts)
+        moved: dict[int, Tensor] = {}
+
+        def settle(tensor: Tensor | None) -> Tensor | None:
+            if tensor is None or home is None or tensor.device == home:
+                return tensor
+            if id(tensor) not in moved:  # branches share tensors
+                waiting = torch.empty_like(tensor, device=home, pin_memory=tensor.is_cuda)
+                moved[id(tensor)] = waiting.copy_(tensor)
+            return moved[id(tensor)]
+
+        blocks: list[ContextBranches] = []
+        for entries in zip(*(part.blocks for part in parts), strict=True):
+            samples = [[settle(tensor) for tensor in entry] for entry in entries]
+            blocks.append(ContextBranches(tuple(ContextKeyValues._make(sample) for sample in samples)))
+        return Conditioning(tuple(blocks), people, _binds(parts, people))
+
+    def sharing(self, other: Conditioning, *, text: bool, image: bool, audio: bool) -> Conditioning:
+        """The same with the tensors of `other` for what both were made of."""
+        names = ["text"] * text + ["image"] * image + ["audio"] * audio
+        fields = [f"{name}_{kind}" for name in names for kind in ("key", "value")]
+        pairs: Any = zip(self.blocks, other.blocks, strict=True)
+        blocks = tuple(own._replace(**{field: getattr(its, field) for field in fields}) for own, its in pairs)
+        return replace(self, blocks=blocks)
+
+
+def _common_people(parts: Sequence[Conditioning]) -> int:
+    people = max(part.people for part in parts)
+    if any(part.people not in (1, people) for part in parts):
+        found = sorted({part.people for part in parts})
+        raise PolytalkError("conditioning", f"branches have {found} people", "Give 1 or one common number.")
+    return people
+
+
+def _binds(parts: Sequence[Conditioning], people: int) -> Tensor | None:
+    return torch.cat([_binding_samples(part) for part in parts]) if people > 1 else None
 
 
 def _repeat_voice(kv: ContextKeyValues, times: int) -> ContextKeyValues:
@@ -81,7 +122,8 @@ def _repeat_voice(kv: ContextKeyValues, times: int) -> ContextKeyValues:
 
 
 def _binding_samples(part: Conditioning) -> Tensor:
-    key = part.blocks[0].text_key
+    first: Any = part.blocks[0]
+    key = first.text_key
     return key.new_full(key.shape[:1], part.people > 1, dtype=torch.bool) if part.binds is None else part.binds
 
 
@@ -268,7 +310,7 @@ class MultiTalkTransformer3DModel(
             )
             if hidden_states is None:
                 return Conditioning(tuple(block(None, tokens) for block in self.blocks), people)
-            contexts: Sequence[ContextTokens | ContextKeyValues] = [tokens] * len(self.blocks)
+            contexts: Sequence[ContextTokens | ContextKeyValues | ContextBranches] = [tokens] * len(self.blocks)
             frames = tokens.audio.shape[1]
         else:
             contexts, people = conditioning.blocks, conditioning.people

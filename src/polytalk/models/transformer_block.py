@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from polytalk.models.attention import (
     AudioCrossAttention,
     ContextAttentionProcessor,
+    ContextBranches,
     ContextKeyValues,
     ContextTokens,
     Rotary,
@@ -160,7 +161,7 @@ class BlockStack(nn.ModuleList):
     def forward(
         self,
         hidden_states: Tensor,
-        contexts: Sequence[ContextTokens | ContextKeyValues],
+        contexts: Sequence[ContextTokens | ContextKeyValues | ContextBranches],
         temb: Tensor,
         rotary_emb: Rotary,
         reference_masks: Tensor | None,
@@ -171,7 +172,7 @@ class BlockStack(nn.ModuleList):
         """All blocks.
 
         Args:
-            contexts: one per block.
+            contexts: one per block; `ContextBranches` where a hook runs the samples one after the other.
             map_blocks: blocks whose reference maps are returned.
             others: as in `MultiTalkTransformerBlock.forward`.
 

@@ -7,6 +7,7 @@ compilation, branches in turn, casting, then whatever brings the weights (offloa
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from diffusers.hooks.hooks import HookRegistry, ModelHook
 from torch import Tensor, nn
 
-from polytalk.models.attention import ContextKeyValues, ContextTokens, Rotary
+from polytalk.models.attention import ContextBranches, ContextKeyValues, ContextTokens, Rotary
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 
 RECOMPILE_LIMIT = 64
@@ -41,9 +42,9 @@ class CompiledBlock(ModelHook):
         if hidden_states is None or (kwargs.get("return_map") or args[6:7] == (True,)):
             return forward(hidden_states, *args, **kwargs)
         if self._compiled is None:
-            self._compiled = torch.compile(
-                forward, backend=self.backend, fullgraph=True, recompile_limit=RECOMPILE_LIMIT
-            )
+            known = inspect.signature(torch.compile).parameters  # older releases have no limit of one function's own
+            limit: Any = {"recompile_limit": RECOMPILE_LIMIT} if "recompile_limit" in known else {}
+            self._compiled = torch.compile(forward, backend=self.backend, fullgraph=True, **limit)
         return self._compiled(hidden_states, *args, **kwargs)
 
 
@@ -62,7 +63,7 @@ class BranchesInTurn(ModelHook):
         self,
         module: nn.Module,
         hidden_states: Tensor | None,
-        context: ContextTokens | ContextKeyValues,
+        context: ContextTokens | ContextKeyValues | ContextBranches,
         temb: Tensor | None = None,
         rotary_emb: Rotary | None = None,
         reference_masks: Tensor | None = None,
@@ -72,16 +73,18 @@ class BranchesInTurn(ModelHook):
     ) -> Any:
         """As the block's forward."""
         forward = self.fn_ref.original_forward
-        if hidden_states is None or len(hidden_states) == 1:
+        stacked = not isinstance(context, ContextBranches)
+        if hidden_states is None or (stacked and len(hidden_states) == 1):
             return forward(hidden_states, context, temb, rotary_emb, reference_masks, given_labels, binds, return_map)
         bound = self._binding.of(binds, len(hidden_states))
         output, maps = torch.empty_like(hidden_states), []
         for index in range(len(hidden_states)):
             one = slice(index, index + 1)
-            own, masks, labels = _sample(context, one), _sample(reference_masks, one), _sample(given_labels, one)
-            flags = _sample(binds, one)
+            own = _context_of(context, index, hidden_states.device)
+            masks, labels, flags = (_sample(x, one) for x in (reference_masks, given_labels, binds))
             if not bound[index] and masks is not None and not return_map:
-                own, masks, labels, flags = _first_voice(own, masks.shape[1] - 1), None, None, None
+                own = _first_voice(own, masks.shape[1] - 1) if stacked else own
+                masks = labels = flags = None
             result = forward(hidden_states[one], own, _sample(temb, one), rotary_emb, masks, labels, flags, return_map)
             if return_map:
                 result, reference_map = result
@@ -113,6 +116,14 @@ def _sample(value: Any, index: slice) -> Any:
         make: Any = type(value)
         return make(*(part[index] if isinstance(part, Tensor) else part for part in value))
     return value
+
+
+def _context_of(context: Any, index: int, device: torch.device) -> Any:
+    """What one sample attends to, brought to where the block works."""
+    if not isinstance(context, ContextBranches):
+        return _sample(context, slice(index, index + 1))
+    parts = context.samples[index]
+    return ContextKeyValues._make(None if x is None else x.to(device, non_blocking=True) for x in parts)
 
 
 def _first_voice(context: Any, people: int) -> Any:

@@ -20,6 +20,7 @@ from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip, latent_frames
 from polytalk.pipelines.components import Components, build_condition
 from polytalk.pipelines.config import PipelineConfig, RunSettings
 from polytalk.pipelines.denoising import GuidedVelocity, branch_conditioning, carry_masks
+from polytalk.pipelines.offload import HOST
 from polytalk.pipelines.options import LoadOptions
 from polytalk.pipelines.output import ClipOutput
 from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
@@ -149,10 +150,18 @@ class ClipChain:
         masks = self.masks if len(self.masks) > 1 else None
         parallel = self.options.parallel
         # where blocks divide the predictions themselves, or ranks do, the network is called once for all
-        divided = self.options.chunks_branches or (parallel is not None and parallel.guidance > 1)
-        batched = self.config.batch_guidance or divided
+        ranks_divide = parallel is not None and parallel.guidance > 1
+        in_turn = self.options.chunks_branches and not ranks_divide
         return GuidedVelocity(
-            parts.transformer, guidance, conditioning, condition, masks, batched=batched, step_cache=step_cache
+            parts.transformer,
+            guidance,
+            conditioning,
+            condition,
+            masks,
+            batched=self.config.batch_guidance or in_turn or ranks_divide,
+            step_cache=step_cache,
+            in_turn=in_turn,
+            home=HOST if self.options.transformer_offloaded else None,
         )
 
     def _denoise(self, clip: Clip, velocity: GuidedVelocity, condition: Tensor) -> Tensor:

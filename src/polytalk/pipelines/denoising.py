@@ -21,7 +21,8 @@ def branch_conditioning(
     speech: Tensor,
     num_latent_frames: int,
 ) -> list[Conditioning]:
-    """Keys and values of text, picture and sound, one set per branch; good for all steps of a clip.
+    """Keys and values of text, picture and sound, one set per branch; good for all steps of a clip. What branches have
+    in common they share.
 
     Args:
         transformer: the network.
@@ -31,16 +32,20 @@ def branch_conditioning(
         speech: (P, T, window, layers, channels), windowed features of the clip.
         num_latent_frames: F.
     """
-    return [
-        transformer.prepare_conditioning(
+    made: list[Conditioning] = []
+    for branch in branches:
+        own = transformer.prepare_conditioning(
             text[:1] if branch.has_text else text[1:],
             image,
             # without sound the features are zero and stand for one person
             speech[None] if branch.has_audio else None,
             num_latent_frames,
         )
-        for branch in branches
-    ]
+        for earlier, other in zip(branches, made, strict=False):  # gigabytes at 14B
+            same_text, same_audio = earlier.has_text == branch.has_text, earlier.has_audio == branch.has_audio
+            own = own.sharing(other, text=same_text, image=True, audio=same_audio)
+        made.append(own)
+    return made
 
 
 class GuidedVelocity:
@@ -54,6 +59,8 @@ class GuidedVelocity:
         speaker_masks: (P, H, W) bool, or None for one person.
         batched: call the network once for all branches.
         step_cache: leaves out steps; entered by the caller.
+        in_turn: with `batched`, the blocks run the branches one after the other, so that nothing need be stacked.
+        home: with `in_turn`, where keys and values wait until a block works; None leaves them on the device.
     """
 
     def __init__(
@@ -66,13 +73,18 @@ class GuidedVelocity:
         *,
         batched: bool = True,
         step_cache: StepCache | None = None,
+        in_turn: bool = False,
+        home: torch.device | None = None,
     ) -> None:
         self.transformer, self.condition, self.speaker_masks = transformer, condition, speaker_masks
         self.branches = guidance.branches()
         self._guided = guidance.start_clip()
         self._batched = batched and len(conditioning) > 1
         self._step_cache, self._step = step_cache, 0
-        self._calls = [Conditioning.concatenate(conditioning)] if self._batched else list(conditioning)
+        self._calls = list(conditioning)
+        if self._batched:
+            stack = Conditioning.side_by_side(conditioning, home) if in_turn else Conditioning.concatenate(conditioning)
+            self._calls = [stack]
         self.watch_labels = False
         """Set before a call to have `labels` filled by it."""
         self.labels: list[Tensor] | None = None
