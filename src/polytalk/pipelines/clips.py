@@ -138,7 +138,7 @@ class ClipPlanner:
         count = 1 + max(0, -(-(left + extra - self.clip_frames) // (self.clip_frames - self.motion_frames)))
         even_share = -(-(left + extra + (count - 1) * self.motion_frames) // count)
         length = round_up_frames(max(even_share, 1))
-        lengths = []
+        lengths: list[int] = []
         while left > 0:
             motion = self.motion_frames if done or lengths else 0
             lengths.append(min(length, round_up_frames(motion + left)))
