@@ -25,6 +25,7 @@ from polytalk.cli_wishes import Wishes
 from polytalk.models.transformer import Conditioning, MultiTalkTransformer3DModel
 from polytalk.pipelines.block_hooks import compile_blocks, run_branches_in_turn
 from polytalk.pipelines.lora import load_loras
+from polytalk.pipelines.offload import offload_blocks
 from polytalk.pipelines.options import LoadOptions, LoraChoice
 from polytalk.pipelines.parallel import ParallelChoice, agree
 from polytalk.pipelines.parallel.apply import parallelize
@@ -279,7 +280,7 @@ def wrong_choices_are_refused():
 
 @case(2, 4)
 def levers_work_on_divided_tokens():
-    """LoRA, int8 and predictions in turn, together."""
+    """LoRA, int8 and predictions in turn, together; with sharded and with offloaded weights."""
     folder = Path(tempfile.mkdtemp())
     generator = torch.Generator().manual_seed(5)
     tensors = {}
@@ -298,31 +299,44 @@ def levers_work_on_divided_tokens():
     world = dist.get_world_size()
     plain, alone, together = quantize(network(), "int8"), loaded(), share(loaded(), ulysses=world)
     everything = {"ulysses": world, "fsdp": True} if world == 2 else {"ulysses": 2, "guidance": 2, "fsdp": True}
-    sharded = share(loaded(), **everything)
+    sharded, offloaded = share(loaded(), **everything), share(loaded(), ulysses=world)
+    offload_blocks(offloaded, torch.device("cpu"))
     for people in (1, 2, 3):
         call = branches(alone, people, GRIDS["uneven"])
         wanted = alone(**call).sample
         assert (plain(**call).sample - wanted).abs().max() > 0.01  # the LoRA does something
-        close(together(**branches(together, people, GRIDS["uneven"])).sample, wanted)
-        close(sharded(**branches(sharded, people, GRIDS["uneven"])).sample, wanted)
+        for model in (together, sharded, offloaded):
+            close(model(**branches(model, people, GRIDS["uneven"])).sample, wanted)
 
 
 @case(2, 4)
-def teacache_leaves_out_the_same_steps():
+def step_caches_leave_out_the_same_steps():
     alone, together = network(), share(network(), ulysses=dist.get_world_size(), fsdp=True)
     timesteps = torch.linspace(1000, 100, 10)
-    outputs = []
-    for model in (alone, together):
-        call = inputs(2, GRIDS["uneven"])
-        with StepCache(model, "teacache", timesteps, threshold=2.0, numbers=(1.0, 0.0)) as cache:
-            assert not all(cache.plan)
-            assert any(cache.plan[1:])
-            for step, timestep in enumerate(timesteps):
-                with cache.context("call_0", step):
-                    call["timestep"] = timestep[None]
-                    call["hidden_states"] = torch.cat([model(**call).sample, call["hidden_states"][:, 16:]], dim=1)
-        outputs.append(call["hidden_states"])
-    close(outputs[1], outputs[0], 1e-4)
+    with StepCache(alone, "teacache", timesteps, threshold=2.0, numbers=(1.0, 0.0)) as cache:
+        assert not all(cache.plan)
+        assert any(cache.plan[1:])
+    for kind, numbers in (("teacache", (1.0, 0.0)), ("magcache", (0.95,) * len(timesteps))):
+        outputs, ran = [], []
+        for model in (alone, together):
+            calls = []
+            handle = model.blocks[1].ffn.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+            outputs.append(_sampled(model, timesteps, kind, numbers))
+            handle.remove()
+            ran.append(len(calls))
+        assert ran[0] == ran[1] < len(timesteps)
+        close(outputs[1], outputs[0], 1e-4)
+
+
+def _sampled(model, timesteps, kind, numbers):
+    """Ten steps, each of which feeds the next."""
+    call = inputs(2, GRIDS["uneven"])
+    with StepCache(model, kind, timesteps, threshold=2.0, numbers=numbers) as cache:
+        for step, timestep in enumerate(timesteps):
+            with cache.context("call_0", step):
+                call["timestep"] = timestep[None]
+                call["hidden_states"] = torch.cat([model(**call).sample, call["hidden_states"][:, 16:]], dim=1)
+    return call["hidden_states"]
 
 
 @case(2)
