@@ -11,6 +11,7 @@ import torch
 
 from polytalk.errors import PolytalkError
 from polytalk.media.audio import MIN_SECONDS, Sound, arrange, resample
+from polytalk.media.conversation import Conversation, lay_down
 
 SAMPLE_RATE = 16_000
 """Hz, what speech encoders hear."""
@@ -64,6 +65,28 @@ def speech_tracks(
         for sound in sounds
     ]
     return arrange(levelled, SAMPLE_RATE, arrangement, offsets, min_seconds)
+
+
+def conversation_tracks(conversation: Conversation, min_seconds: float = MIN_SECONDS) -> np.ndarray:
+    """Everybody's voice at 16 kHz and the same loudness, at its times: float32 (people, samples).
+
+    A voice's loudness is measured over all of its utterances, joined without the silence between them, so that a
+    whisper stays softer than a shout. With one sound per person it is what `speech_tracks` gives.
+    """
+    tracks = [_voice_track(conversation, person) for person in range(conversation.schedule.num_speakers)]
+    length = max([round(min_seconds * SAMPLE_RATE), *map(len, tracks)])
+    return np.stack([np.pad(track, (0, length - len(track))) for track in tracks])
+
+
+def _voice_track(conversation: Conversation, person: int) -> np.ndarray:
+    """One person's voice at 16 kHz, up to its last sample."""
+    turns = list(conversation.turns_of(person))
+    sounds = [resample(sound.samples, sound.sample_rate, SAMPLE_RATE) for _, sound in turns]
+    if not sounds:
+        return np.zeros(0, np.float32)
+    levelled = normalise_loudness(np.concatenate(sounds))
+    pieces = np.split(levelled, np.cumsum([len(sound) for sound in sounds])[:-1])
+    return lay_down([(turn.start, piece) for (turn, _), piece in zip(turns, pieces, strict=True)], SAMPLE_RATE)
 
 
 def pad_to_frames(tracks: np.ndarray, num_frames: int) -> np.ndarray:

@@ -11,10 +11,9 @@ import numpy as np
 import soxr
 
 from polytalk.errors import PolytalkError
-from polytalk.scene import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Scene
+from polytalk.scene import MAX_SAMPLE_RATE, MAX_SECONDS, MIN_SAMPLE_RATE, Scene
+from polytalk.timeline.schedule import check_length, track_starts
 
-MAX_SECONDS = 2 * 60 * 60
-"""Longest sound taken, and longest arrangement."""
 MIN_SECONDS = 5 / 25
 """Shortest arrangement: five frames, the first and one group of four; shorter ones end in silence."""
 _FORMATS = "Use WAV, FLAC, MP3, M4A, OGG or a video with sound."
@@ -191,16 +190,9 @@ def arrange(
     """
     if all(sound is None for sound in sounds):
         raise PolytalkError("speakers", "nobody has a voice", "Give at least one of them audio.")
-    if arrangement not in ("together", "turns"):
-        raise PolytalkError("arrangement", f"{arrangement!r} is unknown", 'Use "together" or "turns".')
-    offsets = [0.0] * len(sounds) if offsets is None else list(offsets)
-    starts, end = [], 0.0
-    for sound, offset in zip(sounds, offsets, strict=True):
-        # A listener takes no turn.
-        start = offset + (end if arrangement == "turns" and sound is not None else 0.0)
-        starts.append(start)
-        end = max(end, start + sound.seconds) if sound is not None else end
-    _check_length(end, "speakers", "the whole arrangement", MAX_SECONDS)
+    lengths = [None if sound is None else sound.seconds for sound in sounds]
+    starts = track_starts(lengths, arrangement, [0.0] * len(sounds) if offsets is None else offsets)
+    check_length(max(start + length for start, length in zip(starts, lengths, strict=True) if length is not None))
     placed = [
         (round(start * sample_rate), resample(sound.samples, sound.sample_rate, sample_rate))
         for sound, start in zip(sounds, starts, strict=True)
@@ -216,9 +208,13 @@ def arrange(
 
 def mix(tracks: np.ndarray) -> np.ndarray:
     """Sum of tracks (people, n) as float32 (n,); turned down as a whole if its peak would pass ±1."""
-    total = np.asarray(tracks, np.float32).sum(axis=0)
-    peak = float(np.abs(total).max(initial=0.0))
-    return total / np.float32(peak) if peak > 1 else total
+    return limit_peak(np.asarray(tracks, np.float32).sum(axis=0))
+
+
+def limit_peak(samples: np.ndarray) -> np.ndarray:
+    """Samples (n,), turned down as a whole if their peak passes ±1."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    return samples / np.float32(peak) if peak > 1 else samples
 
 
 def mix_voices(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from polytalk.pipelines.options import LoadOptions
 from polytalk.pipelines.output import ClipOutput
 from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
 from polytalk.pipelines.step_cache import StepCache
+from polytalk.timeline.schedule import Schedule
 
 _MASK_CHANNELS = 4
 
@@ -43,11 +44,22 @@ class PreparedScene:
     """What the audience hears."""
     text: Tensor
     """(2, text_len, text_dim): prompt and negative prompt."""
+    schedule: Schedule | None = None
+    """Who speaks when, and what prompt holds when."""
+    texts: Mapping[str, Tensor] = field(default_factory=dict)
+    """As `text`, for every prompt in the schedule."""
 
     @property
     def num_frames(self) -> int:
         """Length of the video."""
         return self.speech.num_frames
+
+    def text_for(self, clip: Clip) -> Tensor:
+        """Prompt and negative prompt of a clip: of several the one that holds longest in its new frames."""
+        if self.schedule is None:
+            return self.text
+        prompt = self.schedule.prompt(clip.new_start / FPS, clip.new_stop / FPS)
+        return self.texts.get(prompt, self.text)
 
     def first_seconds(self, seconds: float | None) -> PreparedScene:
         """The scene cut off after so many seconds, but not before its first frame; None leaves it as it is."""
@@ -142,7 +154,7 @@ class ClipChain:
         conditioning = branch_conditioning(
             parts.transformer,
             guidance.branches(),
-            self.scene.text,
+            self.scene.text_for(clip),
             parts.encode_image(self.known[:, :, -1]),
             self.scene.speech.clip(clip.start, clip.num_frames).to(parts.device),
             clip.num_latent_frames,

@@ -14,9 +14,9 @@ from torch import Tensor
 import polytalk
 from polytalk.conditioning.people import person_masks, scene_boxes
 from polytalk.conditioning.picture import Size, choose_size, fit_picture, warn_of_cut_boxes
-from polytalk.conditioning.speech import FPS, encode_speech, num_feature_frames, speech_tracks
+from polytalk.conditioning.speech import FPS, conversation_tracks, encode_speech, num_feature_frames
 from polytalk.errors import PolytalkError
-from polytalk.media.audio import load_voices, mix_voices
+from polytalk.media.conversation import Synthesiser, load_conversation
 from polytalk.media.image import load_image
 from polytalk.pipelines import wan_loading
 from polytalk.pipelines.chain import ClipChain, PreparedScene
@@ -126,30 +126,33 @@ class MultiTalkPipeline:
             raise PolytalkError(str(folder), f"cannot be written ({reason})", remedy) from error
 
     @torch.no_grad()
-    def prepare(self, scene: Scene, size: Size | None = None) -> PreparedScene:
+    def prepare(
+        self, scene: Scene, size: Size | None = None, *, synthesise: Synthesiser | None = None
+    ) -> PreparedScene:
         """Read and check everything that the scene names, and encode prompt and voices.
 
         Args:
             scene: what is wanted.
             size: (height, width) of the video, multiples of 16; None chooses by the picture's aspect.
+            synthesise: speaks the utterances that have only a text: (text, name of a voice or None) to a `Sound`.
 
         Raises:
-            PolytalkError: a file or a field of the scene is wrong.
+            PolytalkError: a file or a field of the scene is wrong, or there is a text and no synthesiser.
         """
         picture = load_image(scene.image)
         boxes = scene_boxes(scene, picture.width, picture.height)
-        sounds = load_voices(scene)
+        conversation = load_conversation(scene, synthesise)
         target = _checked_size(size) if size else choose_size(picture.width, picture.height, self.config.size_class)
         pixels, fit = fit_picture(picture, target)
         if scene.boxes:
             warn_of_cut_boxes(boxes, fit)
         masks = person_masks(boxes, fit, self.components.spatial_stride)
-        offsets = [speaker.offset for speaker in scene.speakers]
-        tracks = speech_tracks(sounds, scene.arrangement, offsets)
-        speech = encode_speech(tracks, self._encode_voice)
+        speech = encode_speech(conversation_tracks(conversation), self._encode_voice)
         negative = self.config.negative_prompt if scene.negative_prompt is None else scene.negative_prompt
-        text = self.components.encode_text([scene.prompt, negative])
-        return PreparedScene(pixels, masks, speech, mix_voices(sounds, scene.arrangement, offsets), text)
+        schedule = conversation.schedule
+        prompts = dict.fromkeys([scene.prompt, *(span.prompt for span in schedule.prompts)])
+        texts = {prompt: self.components.encode_text([prompt, negative]) for prompt in prompts}
+        return PreparedScene(pixels, masks, speech, conversation.mix(), texts[scene.prompt], schedule, texts)
 
     def stream(
         self,

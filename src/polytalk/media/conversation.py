@@ -1,0 +1,113 @@
+"""All sounds of a scene, each at its time: files read, recordings cut, texts spoken by a synthesiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from polytalk.errors import PolytalkError
+from polytalk.media.audio import MIN_SECONDS, Sound, limit_peak, load_audio, load_voices, resample, sound_of
+from polytalk.scene import Scene, Utterance
+from polytalk.timeline.schedule import TOLERANCE, Schedule, Turn, lay_out
+
+Synthesiser = Callable[[str, str | None], Sound]
+"""A text and the name of a voice (None: any) to its sound."""
+_FADE = 0.005
+"""Seconds over which a cut out of a recording comes and goes, so that it does not click."""
+
+
+@dataclass(frozen=True, eq=False)
+class Conversation:
+    """What is heard when."""
+
+    schedule: Schedule
+    """When."""
+    sounds: tuple[Sound, ...]
+    """Of each of the schedule's turns, at its own rate and loudness."""
+
+    def turns_of(self, speaker: int) -> Iterator[tuple[Turn, Sound]]:
+        """One person's turns and their sounds."""
+        pairs = zip(self.schedule.turns, self.sounds, strict=True)
+        return ((turn, sound) for turn, sound in pairs if turn.speaker == speaker)
+
+    def mix(self, min_seconds: float = MIN_SECONDS) -> Sound:
+        """What the audience hears: all at the highest rate among them, turned down as a whole if it would pass ±1."""
+        rate = max(sound.sample_rate for sound in self.sounds)
+        pairs = zip(self.schedule.turns, self.sounds, strict=True)
+        placed = [(turn.start, resample(sound.samples, sound.sample_rate, rate)) for turn, sound in pairs]
+        return Sound(limit_peak(lay_down(placed, rate, min_seconds)), rate)
+
+
+def load_conversation(scene: Scene, synthesise: Synthesiser | None = None) -> Conversation:
+    """Read every sound that a scene names, and give each its time.
+
+    Args:
+        scene: with tracks, utterances, or tracks of some and utterances of others.
+        synthesise: speaks the utterances that have only a text.
+
+    Raises:
+        PolytalkError: as `load_audio` and `lay_out`; a text without a synthesiser; a cut beyond its recording's end.
+    """
+    tracks = load_voices(scene)
+    recordings: dict[Path, Sound] = {}
+    said = []
+    for place, utterance in enumerate(scene.utterances):
+        field = f"utterances[{place}]"
+        if utterance.audio is None:
+            said.append(_speak(scene, utterance, field, synthesise))
+        else:
+            said.append(_load(utterance, field, recordings))
+    lengths = [None if track is None else track.seconds for track in tracks]
+    schedule = lay_out(scene, [sound.seconds for sound in said], lengths)
+    return Conversation(schedule, (*(track for track in tracks if track is not None), *said))
+
+
+def lay_down(placed: list[tuple[float, np.ndarray]], sample_rate: int, min_seconds: float = 0.0) -> np.ndarray:
+    """Sum of sounds (seconds, samples) at their times, silence between: float32 (n,)."""
+    firsts = [round(start * sample_rate) for start, _ in placed]
+    ends = [first + len(samples) for first, (_, samples) in zip(firsts, placed, strict=True)]
+    total = np.zeros(max([round(min_seconds * sample_rate), *ends]), np.float32)
+    for first, (_, samples) in zip(firsts, placed, strict=True):
+        total[first : first + len(samples)] += samples
+    return total
+
+
+def _load(utterance: Utterance, field: str, recordings: dict[Path, Sound]) -> Sound:
+    """An utterance's sound; every file is decoded once."""
+    audio = utterance.audio
+    if isinstance(audio, Path):
+        if audio not in recordings:
+            recordings[audio] = load_audio(audio, f"{field}.audio")
+        sound = recordings[audio]
+    else:
+        assert audio is not None
+        sound = sound_of(audio, utterance.sample_rate, f"{field}.audio")
+    return sound if utterance.cut is None else _cut(sound, utterance.cut, field)
+
+
+def _cut(sound: Sound, cut: tuple[float, float], field: str) -> Sound:
+    if cut[1] > sound.seconds + TOLERANCE:
+        problem = f"it goes on to {cut[1]:.2f} s, and the sound ends at {sound.seconds:.2f} s"
+        raise PolytalkError(f"{field}.cut", problem, "Is it the right recording?")
+    first, last = (round(edge * sound.sample_rate) for edge in cut)
+    samples = sound.samples[first:last].copy()
+    if samples.size == 0:
+        raise PolytalkError(f"{field}.cut", "it is shorter than one sample", "Give a longer one.")
+    ramp = np.linspace(0, 1, min(round(_FADE * sound.sample_rate), len(samples) // 2) + 1, dtype=np.float32)[1:]
+    if first > 0:
+        samples[: len(ramp)] *= ramp
+    if last < len(sound.samples):
+        samples[len(samples) - len(ramp) :] *= ramp[::-1]
+    return Sound(samples, sound.sample_rate)
+
+
+def _speak(scene: Scene, utterance: Utterance, field: str, synthesise: Synthesiser | None) -> Sound:
+    if synthesise is None:
+        problem = f"{scene.name_of(utterance)} has a text and no sound"
+        raise PolytalkError(field, problem, "Give it audio, or a synthesiser that speaks it.")
+    assert utterance.text is not None
+    sound = synthesise(utterance.text, scene.speakers[scene.index_of(utterance)].voice)
+    return sound_of(sound.samples, sound.sample_rate, field)
