@@ -1,14 +1,35 @@
 """From a scene to a video: the only room that conducts all the others."""
 
-from polytalk.pipelines.chain import PreparedScene
-from polytalk.pipelines.clips import Clip, ClipPlanner
-from polytalk.pipelines.components import Components, MiniComponents
-from polytalk.pipelines.config import PipelineConfig, RunChoices, RunSettings
-from polytalk.pipelines.multitalk import MultiTalkPipeline, embedded_models
-from polytalk.pipelines.options import LoadOptions, LoraChoice, ParallelChoice
-from polytalk.pipelines.output import ClipOutput, TalkOutput
-from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
-from polytalk.pipelines.wan_components import WanComponents
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polytalk.pipelines.chain import PreparedScene
+    from polytalk.pipelines.clips import Clip, ClipPlanner
+    from polytalk.pipelines.components import Components, MiniComponents
+    from polytalk.pipelines.config import PipelineConfig, RunChoices, RunSettings
+    from polytalk.pipelines.multitalk import MultiTalkPipeline, embedded_models
+    from polytalk.pipelines.options import LoadOptions, LoraChoice
+    from polytalk.pipelines.output import ClipOutput, TalkOutput
+    from polytalk.pipelines.parallel.choice import ParallelChoice
+    from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
+    from polytalk.pipelines.wan_components import WanComponents
+
+_MODULES = {
+    "chain": ("PreparedScene",),
+    "clips": ("Clip", "ClipPlanner"),
+    "components": ("Components", "MiniComponents"),
+    "config": ("PipelineConfig", "RunChoices", "RunSettings"),
+    "multitalk": ("MultiTalkPipeline", "embedded_models"),
+    "options": ("LoadOptions", "LoraChoice"),
+    "output": ("ClipOutput", "TalkOutput"),
+    "parallel.choice": ("ParallelChoice",),
+    "progress": ("Progress", "ProgressCallback", "Stage"),
+    "wan_components": ("WanComponents",),
+}
+_PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "Clip",
@@ -31,3 +52,10 @@ __all__ = [
     "WanComponents",
     "embedded_models",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Each name is imported when it is asked for: torch and diffusers take seconds, and a plan needs neither.
+    if name in _PLACES:
+        return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
