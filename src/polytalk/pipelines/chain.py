@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,6 +27,7 @@ from polytalk.pipelines.options import LoadOptions
 from polytalk.pipelines.output import ClipOutput
 from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
 from polytalk.pipelines.step_cache import StepCache
+from polytalk.pipelines.work.clip_file import SavedClip
 from polytalk.timeline.schedule import Schedule
 
 _MASK_CHANNELS = 4
@@ -69,6 +72,19 @@ class PreparedScene:
         return dataclasses.replace(self, speech=SpeechFeatures(self.speech.features[:, :frames]))
 
 
+class ClipStore(Protocol):
+    """Keeps finished clips; `polytalk.pipelines.work.WorkRun` does in a folder."""
+
+    clips: list[Clip]
+    """The plan."""
+
+    def load(self, clip: Clip, entering: Mapping[str, Tensor]) -> SavedClip | None:
+        """The clip, if it was made from what it would be made from now."""
+
+    def save(self, clip: Clip, entering: Mapping[str, Tensor], frames: np.ndarray, leaving: dict[str, Tensor]) -> None:
+        """Keep the clip."""
+
+
 class ClipChain:
     """The clips of one video. Iterate once; what passes from clip to clip lives here.
 
@@ -80,6 +96,9 @@ class ClipChain:
         generator: source of all noise.
         report: told what happens.
         options: levers of which some work at run time.
+        seed: of the noise, instead of `generator`: each clip then has a generator of its own, so that it can be made
+            again without those before it.
+        store: where finished clips are kept, and found again; it also has the plan. Needs a seed.
     """
 
     def __init__(
@@ -91,26 +110,66 @@ class ClipChain:
         generator: torch.Generator | None,
         report: ProgressCallback,
         options: LoadOptions | None = None,
+        *,
+        seed: int | None = None,
+        store: ClipStore | None = None,
     ) -> None:
         self.options = options or LoadOptions()
         self.components, self.config, self.settings = components, config, settings
         self.scene, self.generator, self.report = scene, generator, report
-        self.clips = settings.planner.plan(scene.num_frames)
+        self.seed, self.store = seed, store
+        self.clips = store.clips if store is not None else settings.planner.plan(scene.num_frames)
         self.picture = to_network(scene.pixels).to(components.device)
         """(1, 3, 1, H, W) in -1..1."""
-        self.known = self.picture
+        self.known: Tensor
         """(1, 3, M, H, W): frames that the next clip starts with; the picture, later the motion frames."""
+        self._know(scene.pixels[None])
         self.masks = scene.masks.to(components.device)
         """(P, h, w) bool: who is where in the first of them."""
 
     def __iter__(self) -> Iterator[ClipOutput]:
         for clip in self.clips:
-            video = self._make(clip)
-            self.known = video[:, :, -self.settings.planner.motion_frames :]
-            new = video[0, :, clip.motion_frames : clip.motion_frames + clip.num_new]
+            frames = self._kept(clip)
+            if frames is None:
+                entering = self.state()
+                frames = self._advance(clip)
+                if self.store is not None:
+                    self.store.save(clip, entering, frames, self.state())
             if clip is self.clips[-1]:
                 self._report(Stage.DONE, clip, self.settings.schedule.num_steps)
-            yield ClipOutput(clip.index, clip.new_start, _to_pixels(new), FPS)
+            yield ClipOutput(clip.index, clip.new_start, frames, FPS)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next clip takes over from those before."""
+        return {"known": self._known_pixels, "masks": self.masks.cpu()}
+
+    def _restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on as if the clip that left this state had just been made."""
+        self._know(state["known"].numpy())
+        self.masks = state["masks"].to(self.components.device)
+
+    def _know(self, pixels: np.ndarray) -> None:
+        """Begin the next clip with these frames, uint8 (M, height, width, 3).
+
+        They are rounded to pixels, as the audience sees them, whether or not they come from a file.
+        """
+        self._known_pixels = torch.from_numpy(np.array(pixels))
+        self.known = _to_network(self._known_pixels).to(self.components.device)
+
+    def _kept(self, clip: Clip) -> np.ndarray | None:
+        """The frames of a clip that has been made before, whose state is taken over; None if there is none."""
+        saved = self.store.load(clip, self.state()) if self.store is not None else None
+        if saved is None:
+            return None
+        self._restore(saved.state)
+        self._report(Stage.RESUME, clip, self.settings.schedule.num_steps)
+        return saved.frames
+
+    def _advance(self, clip: Clip) -> np.ndarray:
+        """Make a clip, and get ready for the next; its new frames, uint8 (T, height, width, 3)."""
+        video = self._make(clip)
+        self._know(_to_pixels(video[0, :, -self.settings.planner.motion_frames :]))
+        return _to_pixels(video[0, :, clip.motion_frames : clip.motion_frames + clip.num_new])
 
     @torch.no_grad()
     def _make(self, clip: Clip) -> Tensor:
@@ -188,8 +247,9 @@ class ClipChain:
             velocity.watch_labels = watched and index == schedule.num_steps - 2  # the next step is the last
             self._report(Stage.DENOISE, clip, index + 1)
 
-        noise = draw_noise(tuple(shown.shape), self.generator, shown.device)
-        clean = sample(velocity, noise, schedule, known=known, generator=self.generator, callback=after_step)
+        generator = self.generator if self.seed is None else clip_generator(self.seed, clip.index)
+        noise = draw_noise(tuple(shown.shape), generator, shown.device)
+        clean = sample(velocity, noise, schedule, known=known, generator=generator, callback=after_step)
         if velocity.labels is not None:
             block = self.config.label_block
             labels = velocity.labels[len(velocity.labels) // 2 if block is None else block]
@@ -199,6 +259,19 @@ class ClipChain:
 
     def _report(self, stage: Stage, clip: Clip, step: int = 0) -> None:
         self.report(Progress(stage, clip.index, len(self.clips), step, self.settings.schedule.num_steps))
+
+
+def clip_generator(seed: int, clip: int) -> torch.Generator:
+    """The source of one clip's noise: of the first clip that of the seed itself, of the others seeds made from it."""
+    if clip:
+        named = hashlib.blake2b(f"{seed} {clip}".encode(), digest_size=8).digest()
+        seed = int.from_bytes(named, "little") >> 1
+    return torch.Generator().manual_seed(seed)
+
+
+def _to_network(pixels: Tensor) -> Tensor:
+    """uint8 (T, H, W, 3) to float32 (1, 3, T, H, W) in -1..1."""
+    return pixels.permute(3, 0, 1, 2)[None].float() / 127.5 - 1
 
 
 def _to_pixels(video: Tensor) -> np.ndarray:

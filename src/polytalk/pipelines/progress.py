@@ -14,6 +14,7 @@ class Stage(Enum):
     ENCODE = "encoding the picture"
     DENOISE = "denoising"
     DECODE = "decoding"
+    RESUME = "taking over finished clips"
     DONE = "done"
 
 
