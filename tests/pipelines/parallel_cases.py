@@ -152,7 +152,7 @@ def ulysses_equals_one_process():
                 close(together(**arguments).sample, wanted.sample)
 
 
-def branches(model, people, grid):
+def branches(model, people, grid, join=Conditioning.concatenate):
     """Guidance's three predictions as one batch."""
     arguments = inputs(people, grid)
     text, image, audio = (arguments.pop(f"encoder_hidden_states{part}") for part in ("", "_image", "_audio"))
@@ -163,7 +163,7 @@ def branches(model, people, grid):
     return {
         "hidden_states": arguments["hidden_states"].expand(3, -1, -1, -1, -1),
         "timestep": arguments["timestep"].expand(3),
-        "conditioning": Conditioning.concatenate([full, drop_text, neither]),
+        "conditioning": join([full, drop_text, neither]),
         "speaker_masks": None if masks is None else masks.expand(3, -1, -1, -1),
     }
 
@@ -306,7 +306,8 @@ def levers_work_on_divided_tokens():
         wanted = alone(**call).sample
         assert (plain(**call).sample - wanted).abs().max() > 0.01  # the LoRA does something
         for model in (together, sharded, offloaded):
-            close(model(**branches(model, people, GRIDS["uneven"])).sample, wanted)
+            for join in (Conditioning.concatenate, Conditioning.side_by_side):
+                close(model(**branches(model, people, GRIDS["uneven"], join)).sample, wanted)
 
 
 @case(2, 4)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
 
-from polytalk.models.attention import ContextKeyValues
+from polytalk.models.attention import ContextBranches, ContextKeyValues
 from polytalk.models.transformer import Conditioning, MultiTalkTransformer3DModel, MultiTalkTransformerOutput
 
 
@@ -88,7 +88,13 @@ class _BatchShards(ModelHook):
 
 def _part(whole: Conditioning, own: slice) -> Conditioning:
     """Views of some samples."""
-    blocks = tuple(ContextKeyValues._make(None if x is None else x[own] for x in kv) for kv in whole.blocks)
+
+    def cut(entry: ContextKeyValues | ContextBranches) -> ContextKeyValues | ContextBranches:
+        if isinstance(entry, ContextBranches):
+            return ContextBranches(entry.samples[own])
+        return ContextKeyValues._make(None if x is None else x[own] for x in entry)
+
+    blocks = tuple(map(cut, whole.blocks))
     return dataclasses.replace(whole, blocks=blocks, binds=None if whole.binds is None else whole.binds[own])
 
 
@@ -99,8 +105,11 @@ def _binds(part: Conditioning) -> Tensor:
 def _one_person(part: Conditioning) -> Conditioning:
     """Samples that hear one person, whose voice had been repeated to stand beside others with several people."""
 
-    def first(voices: Tensor) -> Tensor:
-        return voices[:, :, : voices.shape[2] // part.people]
+    def first(entry: ContextKeyValues | ContextBranches) -> ContextKeyValues | ContextBranches:
+        if isinstance(entry, ContextBranches):  # samples side by side are not repeated
+            return entry
+        count = entry.audio_key.shape[2] // part.people
+        return entry._replace(audio_key=entry.audio_key[:, :, :count], audio_value=entry.audio_value[:, :, :count])
 
-    blocks = tuple(kv._replace(audio_key=first(kv.audio_key), audio_value=first(kv.audio_value)) for kv in part.blocks)
+    blocks = tuple(map(first, part.blocks))
     return dataclasses.replace(part, blocks=blocks, people=1, binds=None)
