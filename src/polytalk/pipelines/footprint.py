@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +21,8 @@ _LOADING = 2 * GIB
 """Room in host memory while weights are read, besides the largest shard."""
 _BLOCKS_IN_FLIGHT = 2
 """Offloaded blocks on the device at once: the one that works and the one on its way."""
+_SHORT_TEXT = 64
+"""Text tokens of a network that takes any number (mini's encoder gives 48)."""
 _LAYERS_IN_FLIGHT = 1.1
 """The text encoder's embedding and a little of what follows; every other layer is far smaller."""
 
@@ -78,10 +80,14 @@ class Workload:
         wide, own = 4, parts.vae_dtype.itemsize
         video = self._pixels * (2 * wide + (own if own != wide else 0)) if self.model.encodes_whole_clips else 0
         stages["encoding the picture"] = base + video + encode.peak_bytes
-        stages["denoising"] = base + context + self._call_peak(options)
+        stages["preparing the clip"] = base + context.making
+        stages["denoising"] = base + context.device + self._call_peak(options)
         # colours are matched frame by frame on what the autoencoder has given
-        stages["decoding"] = base + context + max(decode.peak_bytes, parts.finish.peak_bytes + decode.result_bytes)
-        return Footprint(stages, self._host(weights, stages, options), weights.total)
+        stages["decoding"] = (
+            base + context.device + max(decode.peak_bytes, parts.finish.peak_bytes + decode.result_bytes)
+        )
+        host = self._host(weights, stages, options) + context.host
+        return Footprint(stages, host, weights.total)
 
     @property
     def _pixels(self) -> float:
@@ -108,17 +114,34 @@ class Workload:
             ("seeing the picture", encoders["image_encoder"], parts.image.peak_bytes),
         ]
 
-    def _context(self, options: LoadOptions) -> float:
-        """Keys and values kept for all predictions of a clip."""
-        parts, batched = self.activations, self.calls(options) == 1
+    def _context(self, options: LoadOptions) -> _Context:
+        """Keys and values kept for all predictions of a clip; what they have in common they share."""
+        parts, network = self.activations, self.model.network
         dtype = str(parts.dtype).removeprefix("torch.")
-        most = max(parts.people if branch.has_audio else 1 for branch in self.branches)
-        total = 0.0
-        for branch in self.branches:
-            # in a batch, the voice of a prediction without sound is repeated to the others' number
-            voices = most if batched or branch.has_audio else 1
-            total += context_bytes(self.model.network, parts.size, voices, dtype, text_tokens=64)
-        return total
+
+        def kept(text: bool, image: bool, voices: int) -> float:
+            tokens = text_tokens if text else 0
+            own = replace(network, text_len=None, image_dim=network.image_dim if image else None)
+            return context_bytes(own, parts.size, voices, dtype, text_tokens=tokens)
+
+        text_tokens = network.text_len or _SHORT_TEXT
+        voices = [parts.people if branch.has_audio else 1 for branch in self.branches]
+        shared, making = 0.0, 0.0
+        for index, (branch, own) in enumerate(zip(self.branches, voices, strict=True)):
+            # all is made before what an earlier prediction has too is dropped
+            making = max(making, shared + kept(True, True, own))
+            before = self.branches[:index]
+            new_text = all(other.has_text != branch.has_text for other in before)
+            new_sound = all(other.has_audio != branch.has_audio for other in before)
+            shared += kept(new_text, index == 0, own if new_sound else 0)
+        if self.calls(options) > 1 or len(self.branches) == 1 or options.chunks_branches:
+            elsewhere = self.kind != "cpu" and options.transformer_offloaded
+            waits = elsewhere and options.chunks_branches and len(self.branches) > 1
+            held = shared / network.num_layers if waits else shared
+            return _Context(held, max(making, shared), shared if waits else 0.0)
+        # in a batch everything is copied, and a voice repeated to the others' number
+        stacked = len(voices) * kept(True, True, max(voices))
+        return _Context(stacked, max(making, shared + stacked), 0.0)
 
     def calls(self, options: LoadOptions) -> int:
         """Calls of the network in a step."""
@@ -155,6 +178,18 @@ class Workload:
             "stream": max(encoders) + _BLOCKS_IN_FLIGHT * weights.block,
         }
         return program + waiting[options.offload] + min(self.model.largest_shard, weights.network) + _LOADING
+
+
+@dataclass(frozen=True)
+class _Context:
+    """Bytes of keys and values of text, picture and sound."""
+
+    device: float
+    """On the device while the network runs."""
+    making: float
+    """On the device while they are made."""
+    host: float
+    """In host memory while the network runs."""
 
 
 @dataclass(frozen=True)
