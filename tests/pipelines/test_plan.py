@@ -207,6 +207,21 @@ def test_a_folder_is_described_without_its_weights(tmp_path):
         assert sizes.part_bytes(name, torch.float32) == 4 * numbers
 
 
+def test_files_that_are_quantised_already_weigh_less(large):
+    video, stored = Video(1, 81, (448, 896)), dataclasses.replace(large, quantization="int8")
+    plain, converted, own = (
+        make_plan(
+            dataclasses.replace(fixed(model, "H200", video, NONE), options=options, fixed=frozenset(LEVERS)), RUNS
+        )
+        for model, options in (
+            (large, LoadOptions()),
+            (large, LoadOptions(quantization="int8")),
+            (stored, LoadOptions()),
+        )
+    )
+    assert own.asked.footprint.weights == converted.asked.footprint.weights < plain.asked.footprint.weights
+
+
 @pytest.mark.parametrize(
     ("text", "size"),
     [("8GiB", 8 * GIB), ("24GB", 24e9), ("8", 8 * GIB), ("512 MiB", GIB / 2), ("7.5g", 7.5 * GIB)],

@@ -81,9 +81,10 @@ def _step_seconds(work: Workload, device: Device, options: LoadOptions, size: Vi
     """One step: all predictions."""
     network, parts = work.model.network, work.activations
     linear_rate, batched = rate, work.calls(options) == 1 and not options.chunks_branches
-    if options.quantization == "fp8" and device.has_fp8:
+    scheme = work.scheme(options)
+    if scheme == "fp8" and device.has_fp8:
         linear_rate *= EIGHT_BIT_GAIN
-    elif options.quantization is not None or options.layerwise_casting:
+    elif scheme is not None or options.layerwise_casting:
         linear_rate /= _PLAIN_QUANTIZED
     passes = _PASSES_COMPILED if options.compile else _PASSES
     tokens = size.tokens(network.patch_size)

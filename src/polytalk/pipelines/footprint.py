@@ -143,6 +143,10 @@ class Workload:
         stacked = len(voices) * kept(True, True, max(voices))
         return _Context(stacked, max(making, shared + stacked), 0.0)
 
+    def scheme(self, options: LoadOptions) -> str | None:
+        """Quantisation of the blocks: the files' own, or the one asked for."""
+        return self.model.quantization or options.quantization
+
     def calls(self, options: LoadOptions) -> int:
         """Calls of the network in a step."""
         batched = self.model.config.batch_guidance or options.chunks_branches
@@ -151,7 +155,7 @@ class Workload:
     def _call_peak(self, options: LoadOptions) -> float:
         branches = len(self.branches) // self.calls(options)
         in_turn = options.chunks_branches and branches > 1
-        run = self.activations.network_call(branches, in_turn, options.quantization)
+        run = self.activations.network_call(branches, in_turn, self.scheme(options))
         frames, height, width = self.activations.size.latent
         latents = 4.0 * self.model.network.in_channels * frames * height * width
         # the latent, its noise, the condition and one velocity per prediction, in float32
@@ -241,7 +245,7 @@ class _Weights:
         resident = self.network
         if options.transformer_offloaded and count > _BLOCKS_IN_FLIGHT:
             resident = self._rest + _BLOCKS_IN_FLIGHT * self.block
-        if options.layerwise_casting and options.quantization is None:
+        if options.layerwise_casting and self._scheme is None:
             resident += self._linears / count * self.activations.dtype.itemsize  # one block in full
         return resident
 
@@ -250,6 +254,10 @@ class _Weights:
         """All parts."""
         return self.network + self.autoencoder + sum(self.encoders.values())
 
+    @property
+    def _scheme(self) -> str | None:
+        return self.model.quantization or self.options.quantization
+
     @cached_property
     def _linears(self) -> int:
         parameters = network_parameters(self.model.network)
@@ -257,9 +265,9 @@ class _Weights:
 
     @cached_property
     def _blocks(self) -> float:
-        narrow = self.options.layerwise_casting and self.options.quantization is None
+        narrow = self.options.layerwise_casting and self._scheme is None
         dtype = str(self.activations.dtype).removeprefix("torch.")
-        return self._linears * (1.0 if narrow else linear_bytes(dtype, self.options.quantization))
+        return self._linears * (1.0 if narrow else linear_bytes(dtype, self._scheme))
 
     @cached_property
     def _rest(self) -> float:

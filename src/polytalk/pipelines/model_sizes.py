@@ -15,6 +15,7 @@ from transformers import CLIPVisionModel, UMT5EncoderModel, Wav2Vec2Config, Wav2
 
 from polytalk.errors import PolytalkError
 from polytalk.models import official
+from polytalk.models.quantized import Int4Linear, Int8Linear
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.pipelines.components import MINI_CLASSES
 from polytalk.pipelines.config import ModelIndex, PipelineConfig
@@ -43,6 +44,8 @@ class ModelSizes:
     """The model's defaults."""
     largest_shard: float = 0.0
     """Bytes of the largest weight file; 0 when not known."""
+    quantization: str | None = None
+    """Number format of the blocks' weights in the files, "int8" or "int4"; None is the run's."""
 
     @property
     def is_mini(self) -> bool:
@@ -99,7 +102,8 @@ def describe_model(model: str | Path, audio: str | Path | None = None, speech: s
     files = open_files(location)
     parts = files.parts()
     with torch.device("meta"):
-        config: Any = parts.pop("transformer").build().config
+        network: Any = parts.pop("transformer").build()
+    config, layers = network.config, {type(module) for module in network.blocks.modules()}
     shards = {files.transformer.tensors.file_of(name) for name in files.transformer.tensors}
     return ModelSizes(
         str(model),
@@ -108,6 +112,7 @@ def describe_model(model: str | Path, audio: str | Path | None = None, speech: s
         {name: part.build for name, part in parts.items()},
         files.config,
         max((Path(shard).stat().st_size for shard in shards), default=0),
+        "int8" if Int8Linear in layers else "int4" if Int4Linear in layers else None,
     )
 
 

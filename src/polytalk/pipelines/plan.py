@@ -263,6 +263,8 @@ def _clip_lengths(request: Request, longest: int) -> list[int]:
 def _free_options(request: Request) -> Iterator[LoadOptions]:
     """Every combination of levers that may be changed and that make sense together."""
     free = {name: values for name, values in LEVERS.items() if name not in request.fixed}
+    if request.model.quantization is not None:
+        free.pop("quantization", None)  # the files' own stays
     if request.model.is_mini:
         free = {}  # its parts are small, and most levers are not for them
     if request.device.kind == "cpu":
