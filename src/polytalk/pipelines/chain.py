@@ -51,6 +51,10 @@ class PreparedScene:
     """Who speaks when, and what prompt holds when."""
     texts: Mapping[str, Tensor] = field(default_factory=dict)
     """As `text`, for every prompt in the schedule."""
+    loudness: np.ndarray | None = None
+    """How loud everybody is, 0 to 1: float (P, frames), so that clips can be cut in pauses."""
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Fingerprints of what each frame is made from, uint64 (frames,) by name; a work folder needs them."""
 
     @property
     def num_frames(self) -> int:
@@ -69,7 +73,12 @@ class PreparedScene:
         if seconds is None:
             return self
         frames = max(1, round(seconds * FPS))
-        return dataclasses.replace(self, speech=SpeechFeatures(self.speech.features[:, :frames]))
+        return dataclasses.replace(
+            self,
+            speech=SpeechFeatures(self.speech.features[:, :frames]),
+            loudness=None if self.loudness is None else self.loudness[:, :frames],
+            rows={name: row[:frames] for name, row in self.rows.items()},
+        )
 
 
 class ClipStore(Protocol):
@@ -118,7 +127,7 @@ class ClipChain:
         self.components, self.config, self.settings = components, config, settings
         self.scene, self.generator, self.report = scene, generator, report
         self.seed, self.store = seed, store
-        self.clips = store.clips if store is not None else settings.planner.plan(scene.num_frames)
+        self.clips = store.clips if store is not None else plan_clips(scene, settings, self.options)
         self.picture = to_network(scene.pixels).to(components.device)
         """(1, 3, 1, H, W) in -1..1."""
         self.known: Tensor
@@ -259,6 +268,11 @@ class ClipChain:
 
     def _report(self, stage: Stage, clip: Clip, step: int = 0) -> None:
         self.report(Progress(stage, clip.index, len(self.clips), step, self.settings.schedule.num_steps))
+
+
+def plan_clips(scene: PreparedScene, settings: RunSettings, options: LoadOptions) -> list[Clip]:
+    """The clips of a video, cut in pauses; of even lengths where each length would be compiled anew."""
+    return settings.planner.plan(scene.num_frames, None if options.compile else scene.loudness)
 
 
 def clip_generator(seed: int, clip: int) -> torch.Generator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Unpack
 
@@ -12,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 import polytalk
+from polytalk.conditioning.loudness import frame_loudness
 from polytalk.conditioning.people import person_masks, scene_boxes
 from polytalk.conditioning.picture import Size, choose_size, fit_picture, warn_of_cut_boxes
 from polytalk.conditioning.speech import FPS, conversation_tracks, encode_speech, num_feature_frames
@@ -29,6 +31,8 @@ from polytalk.pipelines.precision import choose_device, choose_dtype
 from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
 from polytalk.pipelines.wan_components import WanComponents
 from polytalk.pipelines.wan_files import WAN_CLASSES, open_files
+from polytalk.pipelines.work import Inputs, WorkFolder, WorkRun
+from polytalk.pipelines.work.scene_inputs import run_inputs, scene_rows
 from polytalk.scene import Scene
 
 EMBEDDED = Path(polytalk.__file__).parent / "assets"
@@ -147,12 +151,23 @@ class MultiTalkPipeline:
         if scene.boxes:
             warn_of_cut_boxes(boxes, fit)
         masks = person_masks(boxes, fit, self.components.spatial_stride)
-        speech = encode_speech(conversation_tracks(conversation), self._encode_voice)
+        tracks = conversation_tracks(conversation)
+        speech = encode_speech(tracks, self._encode_voice)
         negative = self.config.negative_prompt if scene.negative_prompt is None else scene.negative_prompt
         schedule = conversation.schedule
         prompts = dict.fromkeys([scene.prompt, *(span.prompt for span in schedule.prompts)])
         texts = {prompt: self.components.encode_text([prompt, negative]) for prompt in prompts}
-        return PreparedScene(pixels, masks, speech, conversation.mix(), texts[scene.prompt], schedule, texts)
+        return PreparedScene(
+            pixels,
+            masks,
+            speech,
+            conversation.mix(),
+            texts[scene.prompt],
+            schedule,
+            texts,
+            frame_loudness(tracks, speech.num_frames),
+            scene_rows(scene, conversation, pixels, masks, negative, speech.num_frames),
+        )
 
     def stream(
         self,
@@ -160,6 +175,8 @@ class MultiTalkPipeline:
         *,
         size: Size | None = None,
         generator: torch.Generator | None = None,
+        seed: int | None = None,
+        work: WorkFolder | str | Path | None = None,
         progress: ProgressCallback | None = None,
         **choices: Unpack[RunChoices],
     ) -> Iterator[ClipOutput]:
@@ -168,18 +185,48 @@ class MultiTalkPipeline:
         Args:
             scene: what is wanted, or what `prepare` made of it.
             size: (height, width) as in `prepare`.
-            generator: source of all noise.
+            generator: source of all noise, drawn from by one clip after the other.
+            seed: instead of `generator`: each clip has a generator of its own, made from the seed and its number. The
+                first clip is the one that `torch.Generator().manual_seed(seed)` gives.
+            work: folder that keeps every finished clip, so that the run can be taken up after it was stopped in
+                whatever way, and an edited scene need not be made anew; see `WorkFolder`. Needs a seed; None is 0.
             progress: told what happens.
             choices: see `RunChoices`: num_inference_steps, guidance_scale, audio_guidance_scale, ...
 
         Raises:
-            PolytalkError: at once, before any clip is made, when the scene or a choice is wrong.
+            PolytalkError: at once, before any clip is made, when the scene or a choice is wrong, or the work folder is
+                another video's, damaged or in use.
         """
         settings = RunSettings.choose(self.config, **choices)
+        if generator is not None and (seed is not None or work is not None):
+            problem = "a generator that all clips draw from cannot be taken up in the middle"
+            raise PolytalkError("generator", problem, "Give a seed instead.")
         report = progress or _ignore
         prepared = self._prepared(scene, size, report)
-        chain = ClipChain(self.components, self.config, settings, prepared, generator, report, self.options)
-        return iter(chain)
+        run = None if work is None else self._open(WorkFolder.of(work), prepared, settings, seed or 0)
+        chain = ClipChain(
+            self.components,
+            self.config,
+            settings,
+            prepared,
+            generator,
+            report,
+            self.options,
+            seed=seed if run is None else seed or 0,
+            store=run,
+        )
+        return _closing(chain, run)
+
+    def _open(self, work: WorkFolder, scene: PreparedScene, settings: RunSettings, seed: int) -> WorkRun:
+        if not scene.rows:
+            raise PolytalkError("work", "this scene was not prepared by the pipeline", "Use what `prepare` gives.")
+        if self.options.parallel is not None:
+            raise PolytalkError(
+                "work", "several processes cannot share a work folder", "Use one process, or no folder."
+            )
+        inputs = Inputs(run_inputs(self.components, self.config, settings, self.options), scene.rows)
+        speaking = None if self.options.compile else scene.loudness
+        return work.open(inputs, settings.planner, scene.num_frames, seed=seed, speaking=speaking)
 
     def __call__(
         self,
@@ -187,13 +234,15 @@ class MultiTalkPipeline:
         *,
         size: Size | None = None,
         generator: torch.Generator | None = None,
+        seed: int | None = None,
+        work: WorkFolder | str | Path | None = None,
         progress: ProgressCallback | None = None,
         **choices: Unpack[RunChoices],
     ) -> TalkOutput:
         """Make the whole video; arguments and errors as in `stream`."""
         RunSettings.choose(self.config, **choices)  # refuse wrong choices before the scene is read
         prepared = self._prepared(scene, size, progress or _ignore)
-        clips = self.stream(prepared, generator=generator, progress=progress, **choices)
+        clips = self.stream(prepared, generator=generator, seed=seed, work=work, progress=progress, **choices)
         frames = np.concatenate([clip.frames for clip in clips])
         return TalkOutput(frames, FPS, prepared.sound.samples, prepared.sound.sample_rate)
 
@@ -244,6 +293,12 @@ def _load(
 
         components = apply_options(components, options, device)
     return components, config
+
+
+def _closing(chain: ClipChain, run: WorkRun | None) -> Iterator[ClipOutput]:
+    """The chain's clips; the work folder is let go with the last, or when the caller drops the iterator."""
+    with run or nullcontext():
+        yield from chain
 
 
 def _ignore(event: Progress) -> None:

@@ -40,23 +40,25 @@ _LEFTOVER = ".part"
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """Where a video's clips are kept, and what may be done with those that are there.
-
-    Raises:
-        PolytalkError: `redo` without `resume`.
-    """
+    """Where a video's clips are kept, and what may be done with those that are there."""
 
     path: str | Path
     """The folder; made if it is not there."""
     resume: bool = False
     """Go on with what the folder holds. Without it, a folder that holds something is refused."""
     redo: bool = False
-    """Where the inputs have changed since, make again the clips that this touches; without it that is refused."""
+    """Where the inputs have changed since, make again the clips that this touches, which is refused otherwise. Implies
+    `resume`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
         if self.redo and not self.resume:
             object.__setattr__(self, "resume", True)
+
+    @classmethod
+    def of(cls, work: WorkFolder | str | Path) -> WorkFolder:
+        """A folder that must be new or empty, if only its path is given."""
+        return work if isinstance(work, cls) else cls(work)  # type: ignore[arg-type]
 
     def open(
         self,

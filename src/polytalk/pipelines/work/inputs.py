@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-SAMPLES_PER_FRAME = 640
-"""Of sound at 16 kHz, in a frame of 1/25 s."""
 SOUND_MARGIN = 12
 """Frames of sound on either side of a clip that count as heard by it (half a second)."""
+VOICE = "voice of "
+"""How rows of sound are called, followed by whose."""
 _PROBES = 16
 """Values looked at in each tensor of a network."""
 
@@ -93,44 +93,21 @@ class Inputs:
         return changed
 
 
-VOICE = "voice of "
-"""How rows of sound are called, followed by whose."""
-
-
-def sound_rows(names: list[str], tracks: np.ndarray, num_frames: int) -> dict[str, np.ndarray]:
-    """One row per person, of the sound as it was given: before its loudness is levelled over the whole track, so that
-    an edit leaves the rest alone.
-
-    Args:
-        names: what to call everybody.
-        tracks: float (P, samples) at 16 kHz.
-        num_frames: F.
-    """
-    rows = {}
-    for name, track in zip(names, tracks, strict=True):
-        whole = np.zeros(num_frames * SAMPLES_PER_FRAME, np.float32)
-        heard = min(len(track), len(whole))
-        whole[:heard] = track[:heard]
-        # 16 bits, so that the last digits of resampling do not count
-        pieces = (whole.clip(-1, 1) * 32767).round().astype("<i2").reshape(num_frames, SAMPLES_PER_FRAME)
-        rows[VOICE + name] = np.array([_small(piece.tobytes()) for piece in pieces], np.uint64)
-    return rows
-
-
 def constant_row(value: bytes, num_frames: int) -> np.ndarray:
     """A row for what stays the same."""
-    return np.full(num_frames, _small(value), np.uint64)
+    return np.full(num_frames, small_digest(value), np.uint64)
 
 
 def spans_row(spans: list[tuple[int, bytes]], num_frames: int) -> np.ndarray:
     """A row for what changes at times: each (first frame, value) holds until the next."""
     row = np.zeros(num_frames, np.uint64)
     for start, value in sorted(spans, key=lambda span: span[0]):
-        row[max(0, start) :] = _small(value)
+        row[max(0, start) :] = small_digest(value)
     return row
 
 
-def _small(value: bytes) -> int:
+def small_digest(value: bytes) -> int:
+    """A fingerprint that fits a row."""
     return int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "little")
 
 
