@@ -124,9 +124,14 @@ class SpeechFeatures:
         count = self.num_frames - start if num_frames is None else num_frames
         if start < 0 or count < 1:
             raise PolytalkError("clip", f"{count} frames from {start} are none", "Start within the sound.")
-        reach = torch.arange(WINDOW) - WINDOW // 2
-        index = (start + torch.arange(count)[:, None] + reach).clamp(0, self.num_frames - 1)
+        index = window_index(start, count, self.num_frames)
         return self.features[:, index.to(self.features.device)]
+
+
+def window_index(start: int, count: int, num_frames: int) -> torch.Tensor:
+    """Which features `count` frames from `start` see, of a track of `num_frames`: int64 (count, 5)."""
+    reach = torch.arange(WINDOW) - WINDOW // 2
+    return (start + torch.arange(count)[:, None] + reach).clamp(0, num_frames - 1)
 
 
 def encode_speech(tracks: np.ndarray, encoder: SpeechEncoder, device: torch.device | str = "cpu") -> SpeechFeatures:
