@@ -192,7 +192,7 @@ def _own_scene(file: SceneFile, source: TextFile) -> Scene:
     def find(name: str | None, *place: str | int) -> Path | None:
         if name is None:
             return None
-        return source.find(name, find_value(source.text, place), _field(place))
+        return source.find(name, lambda: find_value(source.text, place), _field(place))
 
     def placed(kind: str, i: int, make: Any, **values: Any) -> Any:
         try:

@@ -6,13 +6,14 @@ import bisect
 import itertools
 import os
 import re
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from polytalk.errors import PolytalkError
 
-MAX_BYTES = 16 * 2**20
+MAX_BYTES = 4 * 2**20
 """Largest text file read; a script of two hours has about 0.1 MB."""
 
 
@@ -101,8 +102,13 @@ class TextFile:
         starts = [*self._starts, len(self.text) + 1]
         return [(start, self.text[start : stop - 1]) for start, stop in itertools.pairwise(starts)]
 
-    def find(self, name: str, offset: int, field: str) -> Path:
+    def find(self, name: str, offset: int | Callable[[], int], field: str) -> Path:
         """The file called `name` in the text: beside it, from the working directory, or its bare name beside it.
+
+        Args:
+            name: as it stands in the text.
+            offset: where, or what finds that out.
+            field: what it is for.
 
         Raises:
             PolytalkError: there is none.
@@ -114,7 +120,8 @@ class TextFile:
             if bare and _is_file(candidate):
                 return candidate
         remedy = f"Paths count from {folder}, then from {Path.cwd()}."
-        raise self.error(offset, field, f"there is no file {shortened(name)!r}", remedy)
+        place = offset if isinstance(offset, int) else offset()
+        raise self.error(place, field, f"there is no file {shortened(name)!r}", remedy)
 
 
 def relative_name(value: Any, field: str, path: Path) -> str:

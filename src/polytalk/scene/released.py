@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
@@ -61,8 +62,8 @@ def released_scene(file: ReleasedFile, source: TextFile) -> Scene:
     speakers = []
     for person, box in zip(people, boxes, strict=True):
         name, place = file.cond_audio[person], ("cond_audio", person)
-        at = find_value(source.text, place)
-        audio = None if name == "None" else source.find(name, at, f"cond_audio.{person}")
+        where = partial(find_value, source.text, place)
+        audio = None if name == "None" else source.find(name, where, f"cond_audio.{person}")
         speakers.append(Speaker(audio=audio, box=box))
     image = source.find(file.cond_image, find_value(source.text, ("cond_image",)), "cond_image")
     return Scene(image, file.prompt, speakers, RELEASED_ARRANGEMENTS[file.audio_type])

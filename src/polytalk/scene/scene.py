@@ -41,7 +41,8 @@ class Scene:
     utterances: Sequence[Utterance] = ()
     """What is said, in the order in which it is told. Kept as a tuple."""
     cues: Sequence[Cue] = ()
-    """What changes on the way. Kept as a tuple."""
+    """What changes on the way. Kept as a tuple: those at a time, then those with an utterance, which have the last word
+    when both fall together."""
 
     def __post_init__(self) -> None:
         if self.image is None:
@@ -131,7 +132,8 @@ class Scene:
             if (cue.start, cue.utterance) in seen:
                 raise PolytalkError(field, "another cue is at the same time", "Join the two.")
             seen.add((cue.start, cue.utterance))
-        object.__setattr__(self, "cues", cues)
+        in_order = sorted(cues, key=lambda cue: (cue.utterance is not None, cue.start or 0.0, cue.utterance or 0))
+        object.__setattr__(self, "cues", tuple(in_order))
 
     def _find(self, speaker: str | int, field: str) -> int:
         if isinstance(speaker, int):
