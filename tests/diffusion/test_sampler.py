@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polytalk.diffusion import FlowMatchingSchedule, draw_noise, sample
+from polytalk.diffusion import FlowMatchingSchedule, Source, draw_noise, sample
 from polytalk.errors import PolytalkError
 
 SHAPE = (1, 2, 4, 3, 3)
@@ -75,3 +75,50 @@ def test_the_same_seed_gives_the_same_clip():
 def test_motion_frames_must_fit(shape):
     with pytest.raises(PolytalkError, match="motion frames"):
         sample(towards(torch.zeros(SHAPE)), torch.ones(SHAPE), FlowMatchingSchedule(2), known=torch.zeros(shape))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 8), st.floats(0.5, 11), st.floats(0.05, 1), st.integers(0, 3))
+def test_what_is_kept_of_a_source_is_the_source(steps, shift, strength, seed):
+    generator = torch.Generator().manual_seed(seed)
+    target, latents = torch.randn(2, *SHAPE, generator=generator)
+    keep = torch.zeros(1, 1, *SHAPE[2:])
+    keep[..., 1:] = 1
+    noise = draw_noise(SHAPE, generator)
+    seen = []
+
+    def velocity(now, timestep):
+        seen.append((now, timestep / 1000))
+        return towards(target)(now, timestep)
+
+    schedule = FlowMatchingSchedule(steps, shift, strength)
+    out = sample(velocity, noise, schedule, source=Source(latents, keep))
+    torch.testing.assert_close(out[..., 1:], latents[..., 1:], atol=0, rtol=0)
+    torch.testing.assert_close(out[..., :1], target[..., :1], atol=1e-4, rtol=1e-4)
+    # the path begins with the noised source, and what is kept is the source at every step's level
+    torch.testing.assert_close(seen[0][0], (1 - strength) * latents + strength * noise, atol=1e-5, rtol=1e-5)
+    for now, t in seen:
+        torch.testing.assert_close(now[..., 1:], ((1 - t) * latents + t * noise)[..., 1:], atol=1e-5, rtol=1e-5)
+
+
+def test_a_feathered_edge_lies_between_source_and_target():
+    generator = torch.Generator().manual_seed(0)
+    keep = torch.tensor([0.0, 0.5, 1.0])
+    source = Source(torch.full(SHAPE, 4.0), keep)
+    out = sample(
+        towards(torch.zeros(SHAPE)), draw_noise(SHAPE, generator), FlowMatchingSchedule(3, 3.0, 0.7), source=source
+    )
+    torch.testing.assert_close(out[..., 0], torch.zeros_like(out[..., 0]), atol=1e-4, rtol=0)
+    assert ((out[..., 1] > 0.5) & (out[..., 1] < 3.5)).all()
+    torch.testing.assert_close(out[..., 2], torch.full_like(out[..., 2], 4.0))
+
+
+def test_sources_that_do_not_fit_are_refused():
+    noise, flow = torch.zeros(SHAPE), towards(torch.zeros(SHAPE))
+    with pytest.raises(PolytalkError, match="source video"):
+        sample(flow, noise, FlowMatchingSchedule(2), source=Source(torch.zeros(1, 2, 3, 3, 3)))
+    with pytest.raises(PolytalkError, match="no source|there is none"):
+        sample(flow, noise, FlowMatchingSchedule(2, 7.0, 0.5))
+    for strength in (0.0, -1.0, 1.1, float("nan")):
+        with pytest.raises(PolytalkError, match="strength"):
+            FlowMatchingSchedule(2, 7.0, strength)

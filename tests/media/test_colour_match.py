@@ -48,3 +48,33 @@ def test_no_strength_and_flat_frames():
     assert torch.allclose(match_colour(frames, reference), torch.full_like(frames, -0.5), atol=1e-3)
     with pytest.raises(PolytalkError, match="strength"):
         match_colour(frames, reference, 1.5)
+
+
+def picture_with_a_person(column):
+    """A colourful wall with a dark figure before it, in -1..1."""
+    generator = torch.Generator().manual_seed(3)
+    wall = torch.rand(1, 3, 1, 4, 8, generator=generator).repeat_interleave(8, -1).repeat_interleave(8, -2) * 0.8 + 0.1
+    wall[..., 8:, column : column + 20] = torch.tensor([0.05, 0.05, 0.3])[:, None, None, None]
+    return wall * 2 - 1
+
+
+def test_what_moves_does_not_count_when_only_the_still_is_compared():
+    reference, moved = picture_with_a_person(4), picture_with_a_person(40)
+    wider = moved.clone()
+    wider[..., 8:, 30:] = wider[..., 8:9, 45:46]  # the figure has come closer
+    everything, still = match_colour(wider, reference), match_colour(wider, reference, still_only=True)
+    assert (still - wider).abs().max() < 0.01
+    assert (everything - wider).abs().max() > 0.1
+    # a true drift is undone, also under the figure that has moved
+    lab = rgb_to_lab((wider + 1) / 2)
+    drifted = lab_to_rgb((lab - 40) * 0.95 + 40 + torch.tensor([2.0, -3.0, 2.0])[:, None, None, None]) * 2 - 1
+    undone = match_colour(drifted, reference, still_only=True)
+    assert (undone - wider).abs().mean() < 0.25 * (drifted - wider).abs().mean()
+
+
+def test_nothing_still_leaves_the_frame_alone():
+    generator = torch.Generator().manual_seed(1)
+    frames, reference = torch.rand(2, 1, 3, 1, 16, 16, generator=generator) * 2 - 1
+    torch.testing.assert_close(match_colour(frames, reference, still_only=True), frames)
+    with pytest.raises(PolytalkError, match="16 × 16"):
+        match_colour(frames, reference[..., :8], still_only=True)

@@ -2,7 +2,7 @@
 
 from polytalk.diffusion.adaptive import AdaptiveProjection, ProjectedDifference
 from polytalk.diffusion.guidance import Branch, Guidance, GuidedClip
-from polytalk.diffusion.sampler import StepCallback, Velocity, draw_noise, sample
+from polytalk.diffusion.sampler import Source, StepCallback, Velocity, draw_noise, sample
 from polytalk.diffusion.schedule import NUM_TRAIN_TIMESTEPS, FlowMatchingSchedule, add_noise
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Guidance",
     "GuidedClip",
     "ProjectedDifference",
+    "Source",
     "StepCallback",
     "Velocity",
     "add_noise",

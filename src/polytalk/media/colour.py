@@ -10,24 +10,39 @@ from polytalk.errors import PolytalkError
 _XYZ_FROM_RGB = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 _WHITE = (0.95047, 1.0, 1.08883)
 _FRAMES_AT_ONCE = 8
+_SAME = 12.0
+"""Lab units, beyond the shift of the whole picture, up to which a pixel shows what it showed in the reference."""
+_ENOUGH = 0.05
+"""Share of the picture that must be still for its colours to say anything."""
 
 
-def match_colour(frames: torch.Tensor, reference: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
+def match_colour(
+    frames: torch.Tensor, reference: torch.Tensor, strength: float = 1.0, *, still_only: bool = False
+) -> torch.Tensor:
     """Give every frame the Lab mean and deviation of a reference picture, channel by channel (Reinhard et al. 2001).
+
+    Somebody who turns or walks changes the statistics of a frame although no colour has drifted. With `still_only` they
+    are taken from the pixels alone that show what they show in the reference, and all of the frame is corrected by
+    them.
 
     Args:
         frames: (batch, 3, T, height, width) in −1..1.
         reference: (batch, 3, 1, any height, any width) in −1..1.
         strength: 0 leaves the frames alone, 1 matches fully, between them the two are blended in RGB.
+        still_only: compare only what is still, see `still_area`; the reference must be of the frames' size. A frame
+            with hardly anything still is left alone.
 
     Returns:
         As `frames`, in −1..1.
 
     Raises:
-        PolytalkError: strength outside 0..1.
+        PolytalkError: strength outside 0..1; `still_only` with a reference of another size.
     """
     if not 0 <= strength <= 1:
         raise PolytalkError("colour strength", f"it is {strength}", "Use 0 to 1.")
+    if still_only and reference.shape[-2:] != frames.shape[-2:]:
+        sizes = " and ".join(f"{w} × {h}" for h, w in (reference.shape[-2:], frames.shape[-2:]))
+        raise PolytalkError("colour reference", f"picture and frames are {sizes} pixels", "Scale one to the other.")
     if strength == 0:
         return frames
     wanted = rgb_to_lab(((reference.float() + 1) / 2).clamp(0, 1))
@@ -35,7 +50,7 @@ def match_colour(frames: torch.Tensor, reference: torch.Tensor, strength: float 
     # Lab and the way there and back take ten times the memory of the frames: a few at a time
     parts = zip(frames.split(_FRAMES_AT_ONCE, dim=2), result.split(_FRAMES_AT_ONCE, dim=2), strict=True)
     for part, matched in parts:
-        matched.copy_(_match(part, wanted, strength))
+        matched.copy_((_match_still if still_only else _match)(part, wanted, strength))
     return result
 
 
@@ -49,6 +64,41 @@ def _match(frames: torch.Tensor, wanted: torch.Tensor, strength: float) -> torch
     matched = (lab - lab.mean(area, keepdim=True)) * gain + wanted.mean(area, keepdim=True)
     blended = torch.lerp(source, lab_to_rgb(matched), strength)
     return blended * 2 - 1
+
+
+def _match_still(frames: torch.Tensor, wanted: torch.Tensor, strength: float) -> torch.Tensor:
+    """As `_match`, by the statistics of what is still."""
+    source = ((frames.float() + 1) / 2).clamp(0, 1)
+    lab, area = rgb_to_lab(source), (-2, -1)
+    still = still_area(lab, wanted)
+    count = still.sum(area, keepdim=True)
+    weight = still.float() / count.clamp_min(1)
+
+    def statistics(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean = (values * weight).sum(area, keepdim=True)
+        return mean, ((values - mean) ** 2 * weight).sum(area, keepdim=True).sqrt()
+
+    (mean, deviation), (wanted_mean, wanted_deviation) = statistics(lab), statistics(wanted.expand_as(lab))
+    gain = torch.where(deviation < 1e-3, 1.0, wanted_deviation / deviation.clamp_min(1e-3))
+    matched = (lab - mean) * gain + wanted_mean
+    enough = count >= _ENOUGH * still.shape[-2] * still.shape[-1]
+    return torch.where(enough, torch.lerp(source, lab_to_rgb(matched), strength), source) * 2 - 1
+
+
+def still_area(lab: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Which pixels show what they show in the reference, up to a shift of the whole picture's colours.
+
+    Args:
+        lab: frames (batch, 3, T, height, width) in CIE Lab.
+        wanted: the reference (batch, 3, 1, height, width) in CIE Lab.
+
+    Returns:
+        bool (batch, 1, T, height, width).
+    """
+    difference = lab - wanted
+    # a median: people who move must not count as a shift of all colours
+    shift = difference.flatten(-2).median(dim=-1).values[..., None, None]
+    return (difference - shift).square().sum(1, keepdim=True) < _SAME**2
 
 
 def rgb_to_lab(rgb: torch.Tensor) -> torch.Tensor:

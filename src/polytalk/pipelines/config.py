@@ -55,6 +55,11 @@ class PipelineConfig:
     """Which frame sizes to choose from by the picture's aspect (see `polytalk.conditioning.picture`)."""
     colour_strength: float = 1.0
     """How far each frame's colours are matched to the picture's: 0 is off, 1 is fully."""
+    colour_region: Literal["all", "still"] = "all"
+    """What the colours are compared on: whole frames as in the release, or what shows the same as in the picture."""
+    carry_over: Literal["pixels", "latent"] = "pixels"
+    """How a clip takes over motion frames: decoded and encoded again as in the release, or their latents as they are
+    (see `polytalk.pipelines.carry_over`)."""
     fill_condition: Literal["zero", "reference"] = "zero"
     """What the condition shows where no frame is known: mid grey as in the release, or the reference picture."""
     keep_picture: bool = False
@@ -74,6 +79,10 @@ class PipelineConfig:
             raise PolytalkError("colour_strength", f"it is {self.colour_strength}", "Give a number from 0 to 1.")
         if self.fill_condition not in ("zero", "reference"):
             raise PolytalkError("fill_condition", f"{self.fill_condition!r} is unknown", 'Use "zero" or "reference".')
+        if self.colour_region not in ("all", "still"):
+            raise PolytalkError("colour_region", f"{self.colour_region!r} is unknown", 'Use "all" or "still".')
+        if self.carry_over not in ("pixels", "latent"):
+            raise PolytalkError("carry_over", f"{self.carry_over!r} is unknown", 'Use "pixels" or "latent".')
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> PipelineConfig:
@@ -130,6 +139,10 @@ class RunChoices(TypedDict, total=False):
     """Frames shared by neighbouring clips, 4k + 1."""
     colour_strength: float | None
     """How far colours are matched to the picture's, 0 to 1."""
+    colour_region: Literal["all", "still"] | None
+    """What they are compared on."""
+    carry_over: Literal["pixels", "latent"] | None
+    """How motion frames are taken over."""
     adaptive_projection: AdaptiveProjection | bool
     """Adaptive projected guidance; True takes its defaults."""
 
@@ -146,6 +159,10 @@ class RunSettings:
     """Length of the clips."""
     colour_strength: float
     """0 to 1."""
+    colour_region: str = "all"
+    """"all" or "still"."""
+    carry_over: str = "pixels"
+    """"pixels" or "latent"."""
 
     @classmethod
     def choose(cls, config: PipelineConfig, **choices: Unpack[RunChoices]) -> RunSettings:
@@ -169,6 +186,8 @@ class RunSettings:
             Guidance(chosen.guidance_scale, chosen.audio_guidance_scale, adaptive),
             ClipPlanner(chosen.clip_frames, chosen.motion_frames),
             chosen.colour_strength,
+            chosen.colour_region,
+            chosen.carry_over,
         )
 
 
