@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from polytalk.media.output import replace_when_done, write_error
 from polytalk.pipelines.work.inputs import tensors_digest
 
 FRAMES = "frames_ffv1"
-_STATE = "state."
+_CLIP, _STATE = "clip", "state."
 _DAMAGED = "Have it made again with --redo; the other clips stay."
 
 
@@ -30,12 +32,10 @@ class SavedClip:
     """uint8 (T, height, width, 3), motion frames left out."""
     state: dict[str, Tensor]
     """What the next clip needs."""
-    state_digest: str
-    """Fingerprint of that."""
 
 
-def write_clip(path: Path, key: str, frames: np.ndarray, state: dict[str, Tensor]) -> str:
-    """Write one clip so that the file is whole or not there, whatever happens; returns the state's fingerprint.
+def write_clip(path: Path, key: str, frames: np.ndarray, state: Mapping[str, Tensor]) -> None:
+    """Write one clip so that the file is whole or not there, whatever happens.
 
     Args:
         path: where to; an older file goes.
@@ -47,11 +47,10 @@ def write_clip(path: Path, key: str, frames: np.ndarray, state: dict[str, Tensor
         PolytalkError: the disk is full, or must not be written to.
     """
     tensors = {_STATE + name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    after = tensors_digest(state)
     tensors[FRAMES] = torch.frombuffer(bytearray(pack_frames(frames)), dtype=torch.uint8)
-    metadata = {"key": key, "state": after, "content": tensors_digest(tensors)}
+    # one entry: the library writes several in any order, and equal clips are to be equal files
+    metadata = {_CLIP: json.dumps({"key": key, "content": tensors_digest(tensors)})}
     write_whole(path, save(tensors, metadata))
-    return after
 
 
 def read_key(path: Path) -> str | None:
@@ -64,8 +63,8 @@ def read_key(path: Path) -> str | None:
         return None
     try:
         with safe_open(path, "pt") as file:
-            return (file.metadata() or {})["key"]
-    except (OSError, SafetensorError, KeyError) as error:
+            return json.loads((file.metadata() or {})[_CLIP])["key"]
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise PolytalkError(str(path), f"this clip is damaged ({error})", _DAMAGED) from None
 
 
@@ -77,15 +76,15 @@ def read_clip(path: Path) -> SavedClip:
     """
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
+            metadata = json.loads((file.metadata() or {})[_CLIP])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise PolytalkError(str(path), f"this clip is damaged ({error})", _DAMAGED) from None
     if FRAMES not in tensors or metadata.get("content") != tensors_digest(tensors):
         raise PolytalkError(str(path), "this clip is damaged (its checksum differs)", _DAMAGED)
     frames = unpack_frames(tensors.pop(FRAMES).numpy().tobytes(), str(path))
     state = {name.removeprefix(_STATE): tensor for name, tensor in tensors.items()}
-    return SavedClip(frames, state, metadata["state"])
+    return SavedClip(frames, state)
 
 
 def write_whole(path: Path, content: bytes) -> None:

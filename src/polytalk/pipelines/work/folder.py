@@ -108,6 +108,7 @@ class WorkRun:
         """The plan."""
         self.inputs = Inputs()
         self._unfinished: str | None = None
+        self._redo = False
 
     @classmethod
     def open(
@@ -134,6 +135,7 @@ class WorkRun:
         return run
 
     def _plan(self, wanted: WorkFolder, planner: ClipPlanner, num_frames: int, speaking: np.ndarray | None) -> None:
+        self._redo = wanted.redo
         _clean(self.folder)
         earlier = _read_plan(self.folder, wanted)
         if earlier is None:
@@ -176,12 +178,15 @@ class WorkRun:
             entering: what the clip before has left behind.
 
         Raises:
-            PolytalkError: its file is damaged.
+            PolytalkError: its file is damaged, and nothing was said of `redo`.
         """
         path = self._path(clip)
-        if read_key(path) != self._key(clip, entering):
-            return None
-        return read_clip(path)
+        try:
+            return read_clip(path) if read_key(path) == self._key(clip, entering) else None
+        except PolytalkError:
+            if self._redo:
+                return None
+            raise
 
     def save(self, clip: Clip, entering: Mapping[str, Tensor], frames: np.ndarray, leaving: dict[str, Tensor]) -> None:
         """Keep a finished clip.
