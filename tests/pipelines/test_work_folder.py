@@ -54,8 +54,8 @@ def stop_after(pipe, folder, clips, scene=None, **wishes):
         if event.stage is Stage.DECODE and event.clip == clips:
             raise KeyboardInterrupt
 
+    work = WorkFolder(folder, **wishes)
     with pytest.raises(KeyboardInterrupt):
-        work = WorkFolder(folder, **wishes)
         list(pipe.stream(scene or conversation(), size=SIZE, seed=3, work=work, progress=stop))
 
 
