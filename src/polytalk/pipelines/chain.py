@@ -18,6 +18,7 @@ from polytalk.conditioning.speech import FPS, SpeechFeatures
 from polytalk.diffusion import draw_noise, sample
 from polytalk.media.audio import Sound
 from polytalk.media.colour import match_colour
+from polytalk.pipelines.carry_over import carried_latents, with_carried
 from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip, latent_frames
 from polytalk.pipelines.components import Components, build_condition
 from polytalk.pipelines.config import PipelineConfig, RunSettings
@@ -133,6 +134,8 @@ class ClipChain:
         self.known: Tensor
         """(1, 3, M, H, W): frames that the next clip starts with; the picture, later the motion frames."""
         self._know(scene.pixels[None])
+        self.carried: Tensor | None = None
+        """(1, C, k + 1, h, w): latents of `known`, where they are taken over as they are."""
         self.masks = scene.masks.to(components.device)
         """(P, h, w) bool: who is where in the first of them."""
 
@@ -150,12 +153,15 @@ class ClipChain:
 
     def state(self) -> dict[str, Tensor]:
         """All that the next clip takes over from those before."""
-        return {"known": self._known_pixels, "masks": self.masks.cpu()}
+        state = {"known": self._known_pixels, "masks": self.masks.cpu()}
+        return state if self.carried is None else {**state, "carried": self.carried.cpu()}
 
     def _restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on as if the clip that left this state had just been made."""
         self._know(state["known"].numpy())
         self.masks = state["masks"].to(self.components.device)
+        carried = state.get("carried")
+        self.carried = None if carried is None else carried.to(self.components.device)
 
     def _know(self, pixels: np.ndarray) -> None:
         """Begin the next clip with these frames, uint8 (M, height, width, 3).
@@ -187,6 +193,7 @@ class ClipChain:
         condition = build_condition(
             self.components, self.known, self.picture[:, :, 0], clip.num_frames, self.config.fill_condition
         )
+        condition = with_carried(condition, self.carried)
         step_cache = self._step_cache(clip)
         velocity = self._guided_velocity(clip, condition, step_cache)
         self._report(Stage.DENOISE, clip)
@@ -194,9 +201,16 @@ class ClipChain:
             latents = self._denoise(clip, velocity, condition)
         self._report(Stage.DECODE, clip, self.settings.schedule.num_steps)
         video = self.components.decode_video(latents).float().clamp(-1, 1)
-        if self.settings.colour_strength > 0:
-            video = match_colour(video, self.picture, self.settings.colour_strength)
-        return video
+        shown = self._shown(video)
+        if self.settings.carry_over == "latent":
+            motion, decoded = (frames[:, :, -self.settings.planner.motion_frames :] for frames in (shown, video))
+            self.carried = carried_latents(self.components, latents, motion, None if shown is video else decoded)
+        return shown
+
+    def _shown(self, video: Tensor) -> Tensor:
+        """A clip (1, 3, T, H, W) in -1..1 as the audience sees it; itself if that is as decoded."""
+        still_only = self.settings.colour_region == "still"
+        return match_colour(video, self.picture, self.settings.colour_strength, still_only=still_only)
 
     def _step_cache(self, clip: Clip) -> StepCache | None:
         """A cache for the steps of this clip alone."""
