@@ -11,7 +11,6 @@ from polytalk import Box, MultiTalkPipeline, PolytalkError, Scene, Speaker
 from polytalk.diffusion import AdaptiveProjection
 from polytalk.media.video import read_video
 from polytalk.pipelines import PipelineConfig, Stage
-from polytalk.pipelines.denoising import carry_masks
 
 
 def run(pipe, wanted=None, seed=0, **choices):
@@ -200,17 +199,6 @@ def test_masks_can_follow_the_network():
     fixed, carried = (run(tiny_pipeline(carry_masks=carry), wanted).frames for carry in (False, True))
     np.testing.assert_array_equal(fixed[:9], carried[:9])
     assert (fixed != carried).any()
-
-
-def test_carried_masks_keep_whoever_the_map_lost():
-    masks = torch.zeros(3, 4, 4, dtype=torch.bool)
-    masks[2, :2] = True
-    labels = torch.tensor([[0, 3], [1, 1]])  # 3 is the background; person 2 is nowhere
-    carried = carry_masks(masks, labels)
-    assert carried[0].nonzero().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
-    assert carried[1].sum() == 8
-    assert carried[1, 2:].all()
-    assert torch.equal(carried[2], masks[2])
 
 
 def test_size_follows_the_picture_unless_given():

@@ -7,12 +7,14 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from polytalk.conditioning.activity import VoiceGate
 from polytalk.conditioning.picture import to_network
 from polytalk.conditioning.speech import FPS, SpeechFeatures
 from polytalk.diffusion import draw_noise, sample
@@ -22,12 +24,14 @@ from polytalk.pipelines.carry_over import carried_latents, with_carried
 from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip, latent_frames
 from polytalk.pipelines.components import Components, build_condition
 from polytalk.pipelines.config import PipelineConfig, RunSettings
-from polytalk.pipelines.denoising import GuidedVelocity, branch_conditioning, carry_masks
+from polytalk.pipelines.denoising import GuidedVelocity, branch_conditioning
+from polytalk.pipelines.following import Appearance, follow
 from polytalk.pipelines.offload import HOST
 from polytalk.pipelines.options import LoadOptions
 from polytalk.pipelines.output import ClipOutput
 from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
 from polytalk.pipelines.step_cache import StepCache
+from polytalk.pipelines.turns import Cast, cast_clip, warn_of_silenced
 from polytalk.pipelines.work.clip_file import SavedClip
 from polytalk.timeline.schedule import Schedule
 
@@ -56,6 +60,10 @@ class PreparedScene:
     """How loud everybody is, 0 to 1: float (P, frames), so that clips can be cut in pauses."""
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Fingerprints of what each frame is made from, uint64 (frames,) by name; a work folder needs them."""
+    activity: np.ndarray | None = None
+    """Who speaks when: bool (P, frames); None: nothing is known of it."""
+    gate: VoiceGate | None = None
+    """Puts silence in the place of what is on a track while its speaker is silent."""
 
     @property
     def num_frames(self) -> int:
@@ -78,6 +86,8 @@ class PreparedScene:
             self,
             speech=SpeechFeatures(self.speech.features[:, :frames]),
             loudness=None if self.loudness is None else self.loudness[:, :frames],
+            activity=None if self.activity is None else self.activity[:, :frames],
+            gate=None if self.gate is None else self.gate.first(frames),
             rows={name: row[:frames] for name, row in self.rows.items()},
         )
 
@@ -138,6 +148,10 @@ class ClipChain:
         """(1, C, k + 1, h, w): latents of `known`, where they are taken over as they are."""
         self.masks = scene.masks.to(components.device)
         """(P, h, w) bool: who is where in the first of them."""
+        self.cast = Cast(())
+        """Who has a voice of their own in the clip that is being made, or was made last."""
+        self._labels: Tensor | None = None
+        """(h / 2, w / 2): whom the network sees where in the frame that the next clip begins with."""
 
     def __iter__(self) -> Iterator[ClipOutput]:
         for clip in self.clips:
@@ -153,13 +167,15 @@ class ClipChain:
 
     def state(self) -> dict[str, Tensor]:
         """All that the next clip takes over from those before."""
-        state = {"known": self._known_pixels, "masks": self.masks.cpu()}
+        cast = torch.tensor(self.cast.people, dtype=torch.int64)
+        state = {"known": self._known_pixels, "masks": self.masks.cpu(), "cast": cast}
         return state if self.carried is None else {**state, "carried": self.carried.cpu()}
 
     def _restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on as if the clip that left this state had just been made."""
         self._know(state["known"].numpy())
         self.masks = state["masks"].to(self.components.device)
+        self.cast = Cast(tuple(state["cast"].tolist()))
         carried = state.get("carried")
         self.carried = None if carried is None else carried.to(self.components.device)
 
@@ -184,12 +200,42 @@ class ClipChain:
         """Make a clip, and get ready for the next; its new frames, uint8 (T, height, width, 3)."""
         video = self._make(clip)
         self._know(_to_pixels(video[0, :, -self.settings.planner.motion_frames :]))
+        self._follow()
         return _to_pixels(video[0, :, clip.motion_frames : clip.motion_frames + clip.num_new])
+
+    @cached_property
+    def _appearance(self) -> Appearance:
+        """What everybody looks like in the scene's picture."""
+        return Appearance.of(self.picture[0, :, 0], self.scene.masks)
+
+    def _follow(self) -> None:
+        """Find everybody in the frame that the next clip begins with."""
+        if self._labels is not None:
+            frame = self.known[0, :, 0]
+            self.masks = follow(self._labels, frame, self.masks, self._appearance, self.cast.people).masks
+
+    def _choose_cast(self, clip: Clip) -> None:
+        """Decide who has a voice of their own in a clip."""
+        spoken = self.scene.activity
+        if spoken is None:
+            spoken = np.ones((len(self.masks), self.scene.num_frames), bool)
+        spoken = spoken[:, clip.new_start : clip.new_stop]
+        self.cast = cast_clip(spoken, self.config.trained_voices, self.cast.people)
+        if self.scene.activity is not None:
+            warn_of_silenced(spoken, self.cast, clip.new_start)
+
+    def _heard(self, clip: Clip) -> Tensor:
+        """Windowed features of the cast's voices, (people, T, window, layers, channels)."""
+        windows = self.scene.speech.clip(clip.start, clip.num_frames)
+        if self.settings.gate_silence and self.scene.gate is not None:
+            windows = self.scene.gate(windows, clip.start)
+        return windows[list(self.cast.people)]
 
     @torch.no_grad()
     def _make(self, clip: Clip) -> Tensor:
-        """One clip's frames (1, 3, T, H, W) in -1..1, motion frames included; moves the masks along."""
+        """One clip's frames (1, 3, T, H, W) in -1..1, motion frames included."""
         self._report(Stage.ENCODE, clip)
+        self._choose_cast(clip)
         condition = build_condition(
             self.components, self.known, self.picture[:, :, 0], clip.num_frames, self.config.fill_condition
         )
@@ -229,7 +275,7 @@ class ClipChain:
 
     def _reads_labels(self, clip: Clip) -> bool:
         """Whether the clip's last step tells where the people are in the next clip."""
-        return self.config.carry_masks and len(self.masks) > 1 and clip is not self.clips[-1]
+        return self.settings.carry_masks and len(self.cast.people) > 1 and clip is not self.clips[-1]
 
     def _guided_velocity(self, clip: Clip, condition: Tensor, step_cache: StepCache | None) -> GuidedVelocity:
         parts, guidance = self.components, self.settings.guidance
@@ -238,10 +284,10 @@ class ClipChain:
             guidance.branches(),
             self.scene.text_for(clip),
             parts.encode_image(self.known[:, :, -1]),
-            self.scene.speech.clip(clip.start, clip.num_frames).to(parts.device),
+            self._heard(clip).to(parts.device),
             clip.num_latent_frames,
         )
-        masks = self.masks if len(self.masks) > 1 else None
+        masks = self.masks[list(self.cast.people)] if len(self.cast.people) > 1 else None
         parallel = self.options.parallel
         # where blocks divide the predictions themselves, or ranks do, the network is called once for all
         ranks_divide = parallel is not None and parallel.guidance > 1
@@ -273,11 +319,12 @@ class ClipChain:
         generator = self.generator if self.seed is None else clip_generator(self.seed, clip.index)
         noise = draw_noise(tuple(shown.shape), generator, shown.device)
         clean = sample(velocity, noise, schedule, known=known, generator=generator, callback=after_step)
+        self._labels = None
         if velocity.labels is not None:
             block = self.config.label_block
             labels = velocity.labels[len(velocity.labels) // 2 if block is None else block]
             begins = (clip.num_frames - self.settings.planner.motion_frames) // TEMPORAL_STRIDE
-            self.masks = carry_masks(self.masks, labels[begins])
+            self._labels = labels[begins]
         return clean
 
     def _report(self, stage: Stage, clip: Clip, step: int = 0) -> None:

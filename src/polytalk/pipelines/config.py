@@ -64,10 +64,18 @@ class PipelineConfig:
     """What the condition shows where no frame is known: mid grey as in the release, or the reference picture."""
     keep_picture: bool = False
     """Overwrite the first latent frame of the first clip with the picture at every step, as with motion frames."""
-    carry_masks: bool = False
-    """Read who is where in a later clip from the network's own reference map; False keeps the first picture's masks."""
+    carry_masks: bool = True
+    """Let the people's masks follow them from clip to clip, read from the network's own reference map and checked
+    against what everybody looks like (see `polytalk.pipelines.following`); False keeps the first picture's masks for
+    every clip, as the release does."""
     label_block: int | None = None
     """Block whose reference map is read for that; None is the middle one."""
+    gate_silence: bool = True
+    """Put silence in the place of whatever is on a track while its speaker is silent; False leaves it, as the release
+    does."""
+    trained_voices: int | None = None
+    """Most people with a voice of their own that the weights have been trained on; in each clip those who speak most
+    are chosen. None: any number."""
     batch_guidance: bool = True
     """Run guidance's predictions as one batch: faster, at the memory of that many."""
 
@@ -77,6 +85,8 @@ class PipelineConfig:
         ClipPlanner(self.clip_frames, self.motion_frames)
         if not 0 <= self.colour_strength <= 1:
             raise PolytalkError("colour_strength", f"it is {self.colour_strength}", "Give a number from 0 to 1.")
+        if self.trained_voices is not None and self.trained_voices < 1:
+            raise PolytalkError("trained_voices", f"it is {self.trained_voices}", "Give at least 1, or nothing.")
         if self.fill_condition not in ("zero", "reference"):
             raise PolytalkError("fill_condition", f"{self.fill_condition!r} is unknown", 'Use "zero" or "reference".')
         if self.colour_region not in ("all", "still"):
@@ -143,6 +153,10 @@ class RunChoices(TypedDict, total=False):
     """What they are compared on."""
     carry_over: Literal["pixels", "latent"] | None
     """How motion frames are taken over."""
+    carry_masks: bool | None
+    """Whether the people's masks follow them from clip to clip; False is the release's way."""
+    gate_silence: bool | None
+    """Whether a track is made silent while its speaker is; False is the release's way."""
     adaptive_projection: AdaptiveProjection | bool
     """Adaptive projected guidance; True takes its defaults."""
 
@@ -163,6 +177,11 @@ class RunSettings:
     """"all" or "still"."""
     carry_over: str = "pixels"
     """"pixels" or "latent"."""
+
+    carry_masks: bool = True
+    """Masks follow the people."""
+    gate_silence: bool = True
+    """Silence where nobody speaks."""
 
     @classmethod
     def choose(cls, config: PipelineConfig, **choices: Unpack[RunChoices]) -> RunSettings:
@@ -188,6 +207,8 @@ class RunSettings:
             chosen.colour_strength,
             chosen.colour_region,
             chosen.carry_over,
+            carry_masks=chosen.carry_masks,
+            gate_silence=chosen.gate_silence,
         )
 
 

@@ -119,19 +119,3 @@ class GuidedVelocity:
         self._step += 1
         predictions = torch.cat(outputs).split(1)
         return self._guided.combine(dict(zip(self.branches, predictions, strict=True)))
-
-
-def carry_masks(masks: Tensor, labels: Tensor) -> Tensor:
-    """Where the people are now, from the network's own map of who each token belongs to.
-
-    Args:
-        masks: (P, H, W) bool, where they were; kept for whoever the map no longer shows.
-        labels: (H / 2, W / 2), of the latent frame with which the next clip begins.
-
-    Returns:
-        bool (P, H, W).
-    """
-    people = torch.arange(len(masks), device=labels.device)[:, None, None]
-    now = (labels[None] == people).repeat_interleave(2, dim=1).repeat_interleave(2, dim=2).to(masks.device)
-    seen = now.flatten(1).any(dim=1)[:, None, None]
-    return torch.where(seen, now, masks)

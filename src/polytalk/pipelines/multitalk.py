@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 import polytalk
+from polytalk.conditioning.activity import VoiceGate, silent_features, voice_activity
 from polytalk.conditioning.loudness import frame_loudness
 from polytalk.conditioning.people import person_masks, scene_boxes
 from polytalk.conditioning.picture import Size, choose_size, fit_picture, warn_of_cut_boxes
@@ -155,6 +156,7 @@ class MultiTalkPipeline:
         speech = encode_speech(tracks, self._encode_voice)
         negative = self.config.negative_prompt if scene.negative_prompt is None else scene.negative_prompt
         schedule = conversation.schedule
+        activity = voice_activity(tracks, speech.num_frames) & schedule.speaking(speech.num_frames)
         prompts = dict.fromkeys([scene.prompt, *(span.prompt for span in schedule.prompts)])
         texts = {prompt: self.components.encode_text([prompt, negative]) for prompt in prompts}
         return PreparedScene(
@@ -167,6 +169,9 @@ class MultiTalkPipeline:
             texts,
             frame_loudness(tracks, speech.num_frames),
             scene_rows(scene, conversation, pixels, masks, negative, speech.num_frames),
+            activity,
+            # zero samples have their own features already
+            VoiceGate.of(activity | ~tracks.any(axis=1, keepdims=True), silent_features(self._encode_voice)),
         )
 
     def stream(

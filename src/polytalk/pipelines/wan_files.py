@@ -297,7 +297,12 @@ def released_config(name: str, flow_shift: float | None = None) -> PipelineConfi
     """
     large = "720" in Path(name).name or (flow_shift is not None and flow_shift >= 5)
     # a batch of guidance's predictions gains nothing at this size and takes three times the memory
-    return PipelineConfig(shift=11.0 if large else 7.0, size_class="720p" if large else "480p", batch_guidance=False)
+    return PipelineConfig(
+        shift=11.0 if large else 7.0,
+        size_class="720p" if large else "480p",
+        trained_voices=2,
+        batch_guidance=False,
+    )
 
 
 def _stated_config(root: Path) -> dict[str, Any]:

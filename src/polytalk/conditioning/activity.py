@@ -1,0 +1,160 @@
+"""Who speaks when, heard from the voices themselves; and silence for whoever does not.
+
+A track is rarely silent where its speaker is: breath, a hum, the others through a shared microphone. The network makes
+small movements of the mouth of it. Where nobody speaks on a track its features give way to those of zero samples, which
+is what the network has learnt as listening.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polytalk.conditioning.speech import FPS, SAMPLE_RATE, SpeechEncoder, standardise, window_index
+
+_HOP = 160
+"""Samples (10 ms) of one measurement of the level."""
+_HOPS_PER_FRAME = SAMPLE_RATE // FPS // _HOP
+_QUIETEST = -70.0
+"""dB below full scale that count as silence, whatever the rest of the track is like."""
+_LOUD_HOPS = 30
+"""A voice's level is what it reaches for so many hops (0.3 s) in all, so that a click does not count."""
+_ENOUGH_HOPS = 200
+"""Hops (2 s) in which speech has soft sounds as well."""
+
+
+@dataclass(frozen=True)
+class ActivityConfig:
+    """When a track counts as voice. In doubt it does: a mouth that misses a word is worse than one that stirs."""
+
+    above_noise: float = 7.0
+    """dB over the track's noise, at which voice begins."""
+    below_voice: float = 32.0
+    """dB below the voice's level, at which it begins, where the track has no noise."""
+    most_noise: float = 16.0
+    """dB below the voice's level: noise is never taken to be louder than that."""
+    steady: float = 8.0
+    """dB: a track of some seconds whose level varies by less is noise throughout."""
+    hysteresis: float = 5.0
+    """dB below where it begins, at which voice ends."""
+    shortest: float = 0.05
+    """Seconds: shorter sounds are clicks."""
+    longest_gap: float = 0.3
+    """Seconds: shorter silence lies within speech."""
+    before: float = 0.08
+    """Seconds added in front: lips part before they sound."""
+    after: float = 0.16
+    """Seconds added behind."""
+
+
+def voice_activity(tracks: np.ndarray, num_frames: int, config: ActivityConfig | None = None) -> np.ndarray:
+    """Which frames hold a voice, by its energy with hysteresis.
+
+    Args:
+        tracks: float32 (P, samples), 16 kHz.
+        num_frames: T, at 25 a second; frames beyond the sound are silent.
+        config: thresholds.
+
+    Returns:
+        bool (P, T).
+    """
+    config = config or ActivityConfig()
+    return np.stack([_frames(_hops_with_voice(_levels(track), config), num_frames) for track in tracks])
+
+
+@dataclass(frozen=True)
+class VoiceGate:
+    """Lets voices through and replaces the rest by silence."""
+
+    openings: Tensor
+    """float32 (P, T) in 0..1: how much of each frame's features stays."""
+    silence: Tensor
+    """(layers, channels): features of zero samples."""
+
+    @classmethod
+    def of(cls, activity: np.ndarray, silence: Tensor, edge: int = 2) -> VoiceGate:
+        """A gate that is wholly open where somebody speaks and opens and shuts over `edge` frames around that.
+
+        Args:
+            activity: bool (P, T).
+            silence: see `silent_features`.
+            edge: frames.
+        """
+        speaks = torch.from_numpy(np.asarray(activity)).float()
+        openings = speaks.clone()
+        for step in range(1, edge + 1):
+            share = 1 - step / (edge + 1)
+            openings[:, step:] = torch.maximum(openings[:, step:], speaks[:, :-step] * share)
+            openings[:, :-step] = torch.maximum(openings[:, :-step], speaks[:, step:] * share)
+        return cls(openings, silence)
+
+    def first(self, num_frames: int) -> VoiceGate:
+        """The gate of the first frames alone."""
+        return VoiceGate(self.openings[:, :num_frames], self.silence)
+
+    def __call__(self, windows: Tensor, start: int) -> Tensor:
+        """Features (P, n, window, layers, channels) of the frames from `start`, as `SpeechFeatures.clip` cuts them."""
+        index = window_index(start, windows.shape[1], self.openings.shape[1])
+        opening = self.openings[:, index].to(windows)[..., None, None]
+        return torch.lerp(self.silence.to(windows).expand_as(windows), windows, opening)
+
+
+def silent_features(encoder: SpeechEncoder, num_frames: int = 2 * FPS) -> Tensor:
+    """Features (layers, channels) that an encoder gives in the middle of `num_frames` frames of zero samples."""
+    nothing = standardise(np.zeros(num_frames * SAMPLE_RATE // FPS, np.float32))
+    with torch.no_grad():
+        features = encoder(torch.from_numpy(nothing))
+    return features[len(features) // 2]
+
+
+def runs(active: Sequence[bool] | np.ndarray) -> list[tuple[int, int]]:
+    """Stretches (first, one past the last) of a row of bool that are true."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(active, np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def _levels(track: np.ndarray) -> np.ndarray:
+    """dB per hop, evened out over three; without what moves more slowly than a hop, such as mains hum's lower half."""
+    hops = track[: len(track) // _HOP * _HOP].reshape(-1, _HOP)
+    energy = np.pad(hops.var(axis=1, dtype=np.float64), 1)
+    energy = (energy[:-2] + energy[1:-1] + energy[2:]) / 3
+    return 10 * np.log10(np.maximum(energy, 10 ** (_QUIETEST / 10)))
+
+
+def _hops_with_voice(levels: np.ndarray, config: ActivityConfig) -> np.ndarray:
+    if not len(levels) or levels.max() <= _QUIETEST:
+        return np.zeros(len(levels), bool)
+    loud = float(np.sort(levels)[-min(_LOUD_HOPS, (len(levels) + 1) // 2)])
+    if loud <= _QUIETEST:  # less than the shortest word in all
+        loud = float(levels.max())
+    low = float(np.quantile(levels, 0.1))
+    if loud - low < config.steady and len(levels) >= _ENOUGH_HOPS:
+        return np.zeros(len(levels), bool)
+    noise = min(low, loud - config.most_noise)
+    begins = max(noise + config.above_noise, loud - config.below_voice, _QUIETEST + 1)
+    # a stretch above the lower threshold counts if it reaches the upper one
+    active = np.zeros(len(levels), bool)
+    for first, last in runs(levels >= max(begins - config.hysteresis, _QUIETEST + 0.5)):
+        active[first:last] = (levels[first:last] >= begins).any()
+    hop = _HOP / SAMPLE_RATE
+    for first, last in runs(active):
+        active[first:last] = last - first >= config.shortest / hop
+    for first, last in runs(~active):
+        if first > 0 and last < len(active) and last - first < config.longest_gap / hop:
+            active[first:last] = True
+    before, after = round(config.before / hop), round(config.after / hop)
+    for first, last in runs(active):
+        active[max(0, first - before) : last + after] = True
+    return active
+
+
+def _frames(hops: np.ndarray, num_frames: int) -> np.ndarray:
+    """Hops to frames: a frame has voice if any of its hops has."""
+    padded = np.zeros(num_frames * _HOPS_PER_FRAME, bool)
+    padded[: len(hops)] = hops[: len(padded)]
+    frames: np.ndarray = padded.reshape(num_frames, _HOPS_PER_FRAME).max(axis=1, initial=False)
+    return frames
