@@ -186,6 +186,25 @@ def binding(
 
 @app.command()
 @reports_errors
+def voices(
+    sample: Annotated[str | None, typer.Option(metavar="VOICE", help="Let this voice say something into -o.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Sound to write, .wav.")] = None,
+    text: Annotated[str | None, typer.Option(help="What the sample says.", show_default="a sentence")] = None,
+    language: Annotated[str | None, typer.Option(help="Only voices that read it, such as en or ja.")] = None,
+    force: opt.Force = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """List the voices that can speak a text, or hear one."""
+    from polytalk.cli_voices import print_voices, write_sample
+
+    if sample is None and output is None and text is None:
+        print_voices(language, as_json)
+    else:
+        write_sample(sample, output, text, language, force)
+
+
+@app.command()
+@reports_errors
 def info() -> None:
     """Show the machine, what Polytalk would use of it, the models, and what is missing."""
     from polytalk.cli_info import print_info

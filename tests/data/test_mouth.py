@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polytalk.conditioning.synthesis.phonemes import CONSONANTS, PHONEMES, VOWELS
 from polytalk.data.mouth import VISEMES, minimum_jerk, mouth_track, speaking_track
-from polytalk.data.phonemes import CONSONANTS, PHONEMES, VOWELS
 from polytalk.errors import PolytalkError
 
 

@@ -8,11 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from polytalk.data.phonemes import INDEX, PHONEMES, from_arpabet, phoneme_labels, split_symbol, unify
+from polytalk.conditioning.synthesis.durations import expose, snap_pauses, token_times
+from polytalk.conditioning.synthesis.phonemes import INDEX, PHONEMES, from_arpabet, phoneme_labels, split_symbol, unify
 from polytalk.data.voices import SAMPLE_RATE, SpeechBank, add_to_bank, build, make_speech
 from polytalk.data.voices_classic import EspeakSource, FliteSource
 from polytalk.data.voices_formant import FormantSource
-from polytalk.data.voices_neural import HibariSource, expose, snap_pauses, token_times
+from polytalk.data.voices_neural import HibariSource
 from polytalk.data.voices_text import LANGUAGES, draw_text
 from polytalk.errors import PolytalkError
 
@@ -93,7 +94,7 @@ def test_formant_times_are_those_of_the_sound():
         speech = FormantSource().speak(np.random.default_rng(seed))
         assert speech.samples.dtype == np.float32
         assert np.abs(speech.samples).max() <= 1
-        assert speech.phonemes[-1][2] == pytest.approx(speech.duration, abs=0.02)
+        assert speech.phonemes[-1][2] == pytest.approx(speech.seconds, abs=0.02)
         for symbol, start, end in speech.phonemes:
             kind = {"a": vowels, "i": vowels, "p": stops, "t": stops, "k": stops, "sil": silence}.get(symbol)
             if kind is not None:
@@ -106,7 +107,7 @@ def test_make_speech_trims_and_moves_the_times():
     sound = np.concatenate([np.zeros(16_000), 0.5 * np.ones(8_000), np.zeros(16_000)]).astype(np.float32)
     speech = make_speech(sound, (("sil", 0, 1), ("a", 1, 1.5), ("sil", 1.5, 2.5)), "x:y", "ah", "en")
     start = speech.phonemes[1][1]
-    assert speech.duration == pytest.approx(0.74)
+    assert speech.seconds == pytest.approx(0.74)
     assert start == pytest.approx(0.12)
     assert speech.samples[round(start * 16_000)] == pytest.approx(0.1)
     assert speech.samples[round(start * 16_000) - 1] == 0

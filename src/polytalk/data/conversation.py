@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polytalk.conditioning.synthesis.phonemes import SILENCE, Phoneme
 from polytalk.data.augment import Augmentation, colour, draw_noise
 from polytalk.data.mouth import FPS, mouth_track, speaking_track
-from polytalk.data.phonemes import SILENCE, Phoneme
 from polytalk.data.voices import SAMPLE_RATE, SpeechBank
 from polytalk.errors import PolytalkError
 

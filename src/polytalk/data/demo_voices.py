@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from polytalk.data.phonemes import SILENCE
+from polytalk.conditioning.synthesis.phonemes import SILENCE
 from polytalk.errors import PolytalkError
 
 SAMPLE_RATE = 24_000

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from polytalk.data.phonemes import INDEX, PHONEMES, SILENCE, Phoneme
+from polytalk.conditioning.synthesis.phonemes import INDEX, PHONEMES, SILENCE, Phoneme
 from polytalk.errors import PolytalkError
 
 FPS = 25.0

@@ -12,14 +12,14 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from polytalk.data.phonemes import INDEX, PHONEMES, SILENCE, Phoneme
+from polytalk.conditioning.synthesis.phonemes import INDEX, PHONEMES, Phoneme
+from polytalk.conditioning.synthesis.speech import Speech, levelled, trimmed
 from polytalk.errors import PolytalkError
 
 SAMPLE_RATE = 16_000
@@ -29,49 +29,14 @@ _MARGIN = 0.12  # seconds of silence kept before and after an utterance
 _FORMAT = 1
 
 
-@dataclass(frozen=True)
-class Speech:
-    """One utterance.
-
-    Args:
-        samples: float32 (n,), 16 kHz, peak at most 1.
-        phonemes: (symbol of `phonemes.PHONEMES`, start, end) in seconds, in order, gap-free.
-        voice: "source:speaker"; the same string means the same speaker.
-        text: what is said ("" for nonsense syllables).
-        language: code such as "en" or "de".
-    """
-
-    samples: np.ndarray
-    phonemes: tuple[Phoneme, ...]
-    voice: str
-    text: str
-    language: str
-
-    @property
-    def duration(self) -> float:
-        """Seconds."""
-        return len(self.samples) / SAMPLE_RATE
-
-
 def make_speech(samples: np.ndarray, phonemes: Sequence[Phoneme], voice: str, text: str, language: str) -> Speech:
-    """A `Speech` from raw synthesis: silence around it trimmed to 0.12 s, times shifted along, RMS set to 0.1."""
-    spoken = [phoneme for phoneme in phonemes if phoneme[0] != SILENCE]
-    if not spoken:
-        raise PolytalkError("phonemes", f"nothing is said in {text!r}", "Give a text with words.")
-    start = max(spoken[0][1] - _MARGIN, 0.0)
-    stop = min(spoken[-1][2] + _MARGIN, len(samples) / SAMPLE_RATE)
-    first = round(start * SAMPLE_RATE)
-    cut = np.asarray(samples[first : round(stop * SAMPLE_RATE)], dtype=np.float32)
-    active = cut[round((spoken[0][1] - start) * SAMPLE_RATE) : round((spoken[-1][2] - start) * SAMPLE_RATE)]
-    level = float(np.sqrt(np.mean(np.square(active), dtype=np.float64)))
-    peak = float(np.abs(cut).max())
-    if level < 1e-5:
-        raise PolytalkError("samples", f"{voice} gave silence for {text!r}", "Try another voice.")
-    cut = cut * min(0.1 / level, 0.99 / peak)
-    shift = first / SAMPLE_RATE
-    end = len(cut) / SAMPLE_RATE
-    moved = [(symbol, max(a - shift, 0.0), min(b - shift, end)) for symbol, a, b in phonemes]
-    return Speech(cut, tuple(item for item in moved if item[2] > item[1]), voice, text, language)
+    """A `Speech` from raw synthesis at 16 kHz: silence around it trimmed to 0.12 s, times moved along, RMS set to 0.1.
+
+    Raises:
+        PolytalkError: nothing is said, or the voice gave silence.
+    """
+    cut, moved = trimmed(samples, SAMPLE_RATE, phonemes, _MARGIN)
+    return Speech(levelled(cut, SAMPLE_RATE, moved, voice), SAMPLE_RATE, moved, voice, text, language)
 
 
 class Source(Protocol):
@@ -149,7 +114,7 @@ class SpeechBank:
         name, entry = self._entries[index]
         start, count = entry["at"], entry["n"]
         samples = self._sound[name][start : start + count].astype(np.float32) / 32768
-        return Speech(samples, self.phonemes(index), entry["voice"], entry["text"], entry["language"])
+        return Speech(samples, SAMPLE_RATE, self.phonemes(index), entry["voice"], entry["text"], entry["language"])
 
     def phonemes(self, index: int) -> tuple[Phoneme, ...]:
         """The phonemes of utterance `index` without its sound."""

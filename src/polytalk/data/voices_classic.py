@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soxr
 
-from polytalk.data.phonemes import Phoneme, from_arpabet, unify
+from polytalk.conditioning.synthesis.phonemes import Phoneme, from_arpabet, unify
 from polytalk.data.voices_text import draw_text
 from polytalk.errors import PolytalkError
 
 if TYPE_CHECKING:
-    from polytalk.data.voices import Speech
+    from polytalk.conditioning.synthesis.speech import Speech
 
 
 class FliteSource:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polytalk.data.phonemes import SILENCE, Phoneme
+from polytalk.conditioning.synthesis.phonemes import SILENCE, Phoneme
 
 if TYPE_CHECKING:
-    from polytalk.data.voices import Speech
+    from polytalk.conditioning.synthesis.speech import Speech
 
 _RATE, _STEP = 16_000, 160  # Hz; samples between parameter frames (10 ms)
 
