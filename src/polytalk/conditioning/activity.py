@@ -23,6 +23,8 @@ _QUIETEST = -70.0
 """dB below full scale that count as silence, whatever the rest of the track is like."""
 _LOUD_HOPS = 30
 """A voice's level is what it reaches for so many hops (0.3 s) in all, so that a click does not count."""
+_LEAK_HOPS = 80
+"""Hops (0.8 s) over which two tracks are compared."""
 _ENOUGH_HOPS = 200
 """Hops (2 s) in which speech has soft sounds as well."""
 
@@ -41,7 +43,11 @@ class ActivityConfig:
     """dB: a track of some seconds whose level varies by less is noise throughout."""
     hysteresis: float = 5.0
     """dB below where it begins, at which voice ends."""
-    shortest: float = 0.05
+    leak: float = 8.0
+    """dB by which another track is louder where this one may merely hear it."""
+    likeness: float = 0.75
+    """Correlation of the two tracks' levels from which on it does."""
+    shortest: float = 0.08
     """Seconds: shorter sounds are clicks."""
     longest_gap: float = 0.3
     """Seconds: shorter silence lies within speech."""
@@ -63,7 +69,14 @@ def voice_activity(tracks: np.ndarray, num_frames: int, config: ActivityConfig |
         bool (P, T).
     """
     config = config or ActivityConfig()
-    return np.stack([_frames(_hops_with_voice(_levels(track), config), num_frames) for track in tracks])
+    levels = np.stack([_levels(track) for track in tracks])
+    rows = []
+    for person, level in enumerate(levels):
+        active = _above_threshold(level, config)
+        for other in np.delete(levels, person, axis=0):
+            active &= ~_leaks(level, other, config)
+        rows.append(_frames(_rounded_off(active, config), num_frames))
+    return np.stack(rows)
 
 
 @dataclass(frozen=True)
@@ -125,22 +138,46 @@ def _levels(track: np.ndarray) -> np.ndarray:
     return 10 * np.log10(np.maximum(energy, 10 ** (_QUIETEST / 10)))
 
 
-def _hops_with_voice(levels: np.ndarray, config: ActivityConfig) -> np.ndarray:
+def _above_threshold(levels: np.ndarray, config: ActivityConfig) -> np.ndarray:
+    """Hops that are loud enough for this track, with hysteresis."""
+    active = np.zeros(len(levels), bool)
     if not len(levels) or levels.max() <= _QUIETEST:
-        return np.zeros(len(levels), bool)
+        return active
     loud = float(np.sort(levels)[-min(_LOUD_HOPS, (len(levels) + 1) // 2)])
     if loud <= _QUIETEST:  # less than the shortest word in all
         loud = float(levels.max())
     low = float(np.quantile(levels, 0.1))
     if loud - low < config.steady and len(levels) >= _ENOUGH_HOPS:
-        return np.zeros(len(levels), bool)
+        return active
     noise = min(low, loud - config.most_noise)
     begins = max(noise + config.above_noise, loud - config.below_voice, _QUIETEST + 1)
     # a stretch above the lower threshold counts if it reaches the upper one
-    active = np.zeros(len(levels), bool)
     for first, last in runs(levels >= max(begins - config.hysteresis, _QUIETEST + 0.5)):
         active[first:last] = (levels[first:last] >= begins).any()
-    hop = _HOP / SAMPLE_RATE
+    return active
+
+
+def _leaks(levels: np.ndarray, other: np.ndarray, config: ActivityConfig) -> np.ndarray:
+    """Hops whose level goes up and down with a much louder track's: one microphone hears the other's speaker."""
+    if len(levels) < _LEAK_HOPS:
+        return np.zeros(len(levels), bool)
+
+    def around(values: np.ndarray) -> np.ndarray:
+        half = _LEAK_HOPS // 2
+        sums = np.cumsum(np.pad(values, (half + 1, half), mode="edge"))
+        mean: np.ndarray = (sums[2 * half + 1 :] - sums[: -2 * half - 1]) / (2 * half + 1)
+        return mean
+
+    mine, theirs = around(levels), around(other)
+    together = around(levels * other) - mine * theirs
+    spread = np.sqrt(np.maximum((around(levels**2) - mine**2) * (around(other**2) - theirs**2), 1e-6))
+    result: np.ndarray = (theirs - mine > config.leak) & (together / spread > config.likeness)
+    return result
+
+
+def _rounded_off(active: np.ndarray, config: ActivityConfig) -> np.ndarray:
+    """Without clicks and short gaps, and with something added on either side."""
+    active, hop = active.copy(), _HOP / SAMPLE_RATE
     for first, last in runs(active):
         active[first:last] = last - first >= config.shortest / hop
     for first, last in runs(~active):
