@@ -117,7 +117,7 @@ def test_sources_that_do_not_fit_are_refused():
     noise, flow = torch.zeros(SHAPE), towards(torch.zeros(SHAPE))
     with pytest.raises(PolytalkError, match="source video"):
         sample(flow, noise, FlowMatchingSchedule(2), source=Source(torch.zeros(1, 2, 3, 3, 3)))
-    with pytest.raises(PolytalkError, match="no source|there is none"):
+    with pytest.raises(PolytalkError, match="there is none"):
         sample(flow, noise, FlowMatchingSchedule(2, 7.0, 0.5))
     for strength in (0.0, -1.0, 1.1, float("nan")):
         with pytest.raises(PolytalkError, match="strength"):
