@@ -21,7 +21,7 @@ BACKDROP = (128, 128, 128)
 
 
 def load_image(source: str | Path | np.ndarray | Image.Image, field: str = "image") -> Image.Image:
-    """Decode a picture to RGB as it is meant to be seen.
+    """Decode a picture to RGB as it is meant to be seen; of a video its first frame.
 
     EXIF rotation is applied, transparency laid over mid grey, 16 bits and floating point brought to 8, palettes,
     CMYK and grey levels to RGB. Of several frames the first counts.
@@ -39,6 +39,10 @@ def load_image(source: str | Path | np.ndarray | Image.Image, field: str = "imag
     """
     if isinstance(source, Image.Image):
         return _to_rgb(source, field, "the picture")
+    from polytalk.media.source_video import first_picture, open_frames, shows_video  # which need check_size
+
+    if shows_video(source):
+        return first_picture(open_frames(source, field))
     if isinstance(source, str | Path):
         return _read(Path(source), field)
     return _from_array(np.asarray(source), field)

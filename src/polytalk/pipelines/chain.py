@@ -24,6 +24,7 @@ from polytalk.pipelines.carry_over import carried_latents, with_carried
 from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip, latent_frames
 from polytalk.pipelines.components import Components, build_condition
 from polytalk.pipelines.config import PipelineConfig, RunSettings
+from polytalk.pipelines.dubbing import ClipGuide, DubbingSource
 from polytalk.pipelines.denoising import GuidedVelocity, branch_conditioning
 from polytalk.pipelines.following import Appearance, follow
 from polytalk.pipelines.offload import HOST
@@ -64,6 +65,9 @@ class PreparedScene:
     """Who speaks when: bool (P, frames); None: nothing is known of it."""
     gate: VoiceGate | None = None
     """Puts silence in the place of what is on a track while its speaker is silent."""
+
+    source: DubbingSource | None = None
+    """The video whose people speak anew, where the scene shows one."""
 
     @property
     def num_frames(self) -> int:
@@ -135,6 +139,7 @@ class ClipChain:
         store: ClipStore | None = None,
     ) -> None:
         self.options = options or LoadOptions()
+        settings = settings if scene.source is None else settings.for_source()
         self.components, self.config, self.settings = components, config, settings
         self.scene, self.generator, self.report = scene, generator, report
         self.seed, self.store = seed, store
@@ -150,6 +155,8 @@ class ClipChain:
         """(P, h, w) bool: who is where in the first of them."""
         self.cast = Cast(())
         """Who has a voice of their own in the clip that is being made, or was made last."""
+        self._guide: ClipGuide | None = None
+        """What the clip takes from a source video."""
         self._labels: Tensor | None = None
         """(h / 2, w / 2): whom the network sees where in the frame that the next clip begins with."""
 
@@ -236,6 +243,9 @@ class ClipChain:
         """One clip's frames (1, 3, T, H, W) in -1..1, motion frames included."""
         self._report(Stage.ENCODE, clip)
         self._choose_cast(clip)
+        if self.scene.source is not None:
+            self._guide = self.scene.source.guide(self.components, clip)
+            self.masks = self._guide.masks.to(self.components.device)
         condition = build_condition(
             self.components, self.known, self.picture[:, :, 0], clip.num_frames, self.config.fill_condition
         )
@@ -255,6 +265,8 @@ class ClipChain:
 
     def _shown(self, video: Tensor) -> Tensor:
         """A clip (1, 3, T, H, W) in -1..1 as the audience sees it; itself if that is as decoded."""
+        if self._guide is not None:
+            return self._guide.composite(video)  # its colours are held by what is around them
         still_only = self.settings.colour_region == "still"
         return match_colour(video, self.picture, self.settings.colour_strength, still_only=still_only)
 
@@ -275,6 +287,8 @@ class ClipChain:
 
     def _reads_labels(self, clip: Clip) -> bool:
         """Whether the clip's last step tells where the people are in the next clip."""
+        if self.scene.source is not None:
+            return False
         return self.settings.carry_masks and len(self.cast.people) > 1 and clip is not self.clips[-1]
 
     def _guided_velocity(self, clip: Clip, condition: Tensor, step_cache: StepCache | None) -> GuidedVelocity:
@@ -318,7 +332,8 @@ class ClipChain:
 
         generator = self.generator if self.seed is None else clip_generator(self.seed, clip.index)
         noise = draw_noise(tuple(shown.shape), generator, shown.device)
-        clean = sample(velocity, noise, schedule, known=known, generator=generator, callback=after_step)
+        source = None if self._guide is None else self._guide.source
+        clean = sample(velocity, noise, schedule, known=known, source=source, generator=generator, callback=after_step)
         self._labels = None
         if velocity.labels is not None:
             block = self.config.label_block

@@ -60,6 +60,8 @@ class PipelineConfig:
     carry_over: Literal["pixels", "latent"] = "pixels"
     """How a clip takes over motion frames: decoded and encoded again as in the release, or their latents as they are
     (see `polytalk.pipelines.carry_over`)."""
+    strength: float = 0.8
+    """Share of noise that a source video's clips start with: less keeps more of its faces, 1 nothing (dubbing)."""
     fill_condition: Literal["zero", "reference"] = "zero"
     """What the condition shows where no frame is known: mid grey as in the release, or the reference picture."""
     keep_picture: bool = False
@@ -89,6 +91,8 @@ class PipelineConfig:
             raise PolytalkError("trained_voices", f"it is {self.trained_voices}", "Give at least 1, or nothing.")
         if self.fill_condition not in ("zero", "reference"):
             raise PolytalkError("fill_condition", f"{self.fill_condition!r} is unknown", 'Use "zero" or "reference".')
+        if not 0 < self.strength <= 1:
+            raise PolytalkError("strength", f"it is {self.strength}", "Give a number above 0, up to 1.")
         if self.colour_region not in ("all", "still"):
             raise PolytalkError("colour_region", f"{self.colour_region!r} is unknown", 'Use "all" or "still".')
         if self.carry_over not in ("pixels", "latent"):
@@ -153,6 +157,8 @@ class RunChoices(TypedDict, total=False):
     """What they are compared on."""
     carry_over: Literal["pixels", "latent"] | None
     """How motion frames are taken over."""
+    strength: float | None
+    """Share of noise that a source video starts with, above 0 up to 1."""
     carry_masks: bool | None
     """Whether the people's masks follow them from clip to clip; False is the release's way."""
     gate_silence: bool | None
@@ -177,6 +183,12 @@ class RunSettings:
     """"all" or "still"."""
     carry_over: str = "pixels"
     """"pixels" or "latent"."""
+    strength: float = 1.0
+    """Above 0, up to 1; counts where there is a source video."""
+
+    def for_source(self) -> RunSettings:
+        """The same with a path that starts from a noised source."""
+        return dataclasses.replace(self, schedule=dataclasses.replace(self.schedule, strength=self.strength))
 
     carry_masks: bool = True
     """Masks follow the people."""
@@ -207,6 +219,7 @@ class RunSettings:
             chosen.colour_strength,
             chosen.colour_region,
             chosen.carry_over,
+            strength=chosen.strength,
             carry_masks=chosen.carry_masks,
             gate_silence=chosen.gate_silence,
         )

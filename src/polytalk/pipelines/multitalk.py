@@ -25,6 +25,7 @@ from polytalk.pipelines import wan_loading
 from polytalk.pipelines.chain import ClipChain, PreparedScene
 from polytalk.pipelines.components import Components, MiniComponents, load_mini, save_mini
 from polytalk.pipelines.config import INDEX_NAME, ModelIndex, PipelineConfig, RunChoices, RunSettings
+from polytalk.pipelines.dubbing import dubbing_source, source_rows
 from polytalk.pipelines.layouts import Layout, ModelLocation, locate
 from polytalk.pipelines.options import LoadOptions
 from polytalk.pipelines.output import ClipOutput, TalkOutput
@@ -152,7 +153,10 @@ class MultiTalkPipeline:
         if scene.boxes:
             warn_of_cut_boxes(boxes, fit)
         masks = person_masks(boxes, fit, self.components.spatial_stride)
+        source = dubbing_source(scene, conversation.schedule, boxes, fit)
         tracks = conversation_tracks(conversation)
+        if source is not None:
+            tracks = source.fit_tracks(tracks)
         speech = encode_speech(tracks, self._encode_voice)
         negative = self.config.negative_prompt if scene.negative_prompt is None else scene.negative_prompt
         schedule = conversation.schedule
@@ -163,15 +167,19 @@ class MultiTalkPipeline:
             pixels,
             masks,
             speech,
-            conversation.mix(),
+            conversation.mix() if source is None else source.fit_sound(conversation.mix()),
             texts[scene.prompt],
             schedule,
             texts,
             frame_loudness(tracks, speech.num_frames),
-            scene_rows(scene, conversation, pixels, masks, negative, speech.num_frames),
+            {
+                **scene_rows(scene, conversation, pixels, masks, negative, speech.num_frames),
+                **source_rows(source, scene, speech.num_frames),
+            },
             activity,
             # zero samples have their own features already
             VoiceGate.of(activity | ~tracks.any(axis=1, keepdims=True), silent_features(self._encode_voice)),
+            source,
         )
 
     def stream(
