@@ -24,8 +24,8 @@ from polytalk.pipelines.carry_over import carried_latents, with_carried
 from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip, latent_frames
 from polytalk.pipelines.components import Components, build_condition
 from polytalk.pipelines.config import PipelineConfig, RunSettings
-from polytalk.pipelines.dubbing import ClipGuide, DubbingSource
 from polytalk.pipelines.denoising import GuidedVelocity, branch_conditioning
+from polytalk.pipelines.dubbing import ClipGuide, DubbingSource
 from polytalk.pipelines.following import Appearance, follow
 from polytalk.pipelines.offload import HOST
 from polytalk.pipelines.options import LoadOptions
