@@ -55,6 +55,8 @@ def write_sample(
     Raises:
         PolytalkError: no file named, no such voice, or as `Synthesizer.synthesize`.
     """
+    if name is None:
+        raise PolytalkError("--sample", "no voice is named", "Add --sample heart; `polytalk voices` lists them.")
     if output is None:
         raise PolytalkError("-o", "no file is named", "Add -o sample.wav.")
     if output.suffix.lower() != ".wav":

@@ -84,7 +84,8 @@ class MisakiReader:
 
 
 def _phrases(text: str, sentences_of: Callable[[str], list[str]], g2p: Callable[[str], str]) -> list[Phrase]:
-    found = []
+    found: list[Phrase] = []
+    text = unicodedata.normalize("NFC", text)
     for paragraph in re.split(r"\n\s*\n", text):
         sentences = [split_phonemes(g2p(sentence)) for sentence in sentences_of(paragraph) if sentence.strip()]
         sentences = [parts for parts in sentences if parts]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -18,7 +17,7 @@ from polytalk.conditioning.synthesis.voices import HIBARI, KOKORO_INT8, Voice, f
 from polytalk.errors import PolytalkError
 from polytalk.media.audio import MAX_SECONDS, Sound
 
-_MARGIN = 0.04  # seconds of silence around a phrase
+_MARGIN = 0.06  # seconds of silence around a phrase: what fades below −34 dB is kept
 Phrased = tuple[np.ndarray, tuple[Phoneme, ...], float]
 """Samples (n,) at 24 kHz, phonemes, and seconds of silence after them."""
 
@@ -50,14 +49,13 @@ class Synthesizer:
             language: of the text, such as "en"; None is the voice's own.
 
         Returns:
-            24 kHz, 40 ms of silence around it, the spoken part at an RMS of 0.1.
+            24 kHz, 60 ms of silence around it, the spoken part at an RMS of 0.1.
 
         Raises:
             PolytalkError: nothing to say, letters that the voice cannot read, more than two hours, no such voice, or
                 it is not installed.
         """
         speaker = find_voice(voice, language)
-        text = unicodedata.normalize("NFC", text)
         if not text.strip():
             raise PolytalkError("text", "it is empty", "Give a text with words.")
         need = speaker.missing()
