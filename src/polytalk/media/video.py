@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable
 from contextlib import ExitStack
 from fractions import Fraction
@@ -14,10 +15,13 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from polytalk.errors import PolytalkError
 from polytalk.media.audio import resample
-from polytalk.media.output import replace_when_done, write_error
+from polytalk.media.output import check_target, replace_when_done, write_error
 
 GENERATED = "AI-generated with Polytalk"
 """Written to the file's metadata (comment and description), so that nobody takes it for a recording."""
+PLAYLIST = ".m3u8"
+"""Ending of a video that is written as HLS: a playlist, and pieces of a second beside it."""
+_PIECE_SECONDS = 1
 _AAC_RATES = (32_000, 44_100, 48_000, 88_200, 96_000)
 _BT709 = 1
 
@@ -29,19 +33,24 @@ class VideoWriter:
     is none. Sides of odd length get one more row or column, a copy of the last. The sound is cut, or filled with
     silence, to the length of the frames.
 
+    A live video is there from the start, grows by a second at a time and can be watched meanwhile: as a fragmented MP4,
+    or, if its name ends in .m3u8, as HLS (version 7, fragmented MP4 pieces beside the playlist). After an error it
+    stays as far as it got. It is somewhat larger, since the encoder may not look ahead.
+
     Example:
         with VideoWriter("talk.mp4", 25, audio, 16_000) as writer:
             for frame in frames:
                 writer.write(frame)
 
     Args:
-        path: where to; must end in .mp4.
+        path: where to; must end in .mp4, or in .m3u8 for a live video.
         fps: frames a second.
         audio: float (samples,) in ±1, or None for a silent film.
         sample_rate: Hz of `audio`. Rates that MP4 players do not expect become 44.1 or 48 kHz.
         force: overwrite an existing file.
         comment: metadata.
         crf: H.264 quality, 0 (exact) to 51.
+        live: write so that the video can be watched while it grows; always so for .m3u8.
 
     Raises:
         PolytalkError: on entering: the file exists, the folder is missing or not writable; on writing: frames
@@ -58,11 +67,13 @@ class VideoWriter:
         force: bool = False,
         comment: str = GENERATED,
         crf: int = 17,
+        live: bool = False,
     ) -> None:
         self.path, self.force, self.crf, self.comment = Path(path), force, crf, comment
         self.fps = Fraction(fps).limit_denominator(1001)
-        if self.path.suffix.lower() != ".mp4":
-            raise PolytalkError(str(path), "the ending is not .mp4", "Name the video like talk.mp4.")
+        if self.path.suffix.lower() not in (".mp4", PLAYLIST):
+            raise PolytalkError(str(path), "the ending is not .mp4", "Name the video like talk.mp4, or talk.m3u8.")
+        self.live = live or self.path.suffix.lower() == PLAYLIST
         if self.fps <= 0:
             raise PolytalkError("fps", f"it is {fps}", "Use a positive number, e.g. 25.")
         self._samples, self._rate = _for_aac(audio, sample_rate)
@@ -72,11 +83,15 @@ class VideoWriter:
 
     def __enter__(self) -> VideoWriter:
         with ExitStack() as stack:
-            temporary = stack.enter_context(replace_when_done(self.path, force=self.force))
-            options = {"movflags": "+faststart"}
-            self._container = stack.enter_context(av.open(str(temporary), "w", format="mp4", options=options))
+            self._container = self._open(stack)
             self._container.metadata.update(comment=self.comment, description=self.comment)
-            self._video = self._container.add_stream("libx264", rate=self.fps, options={"crf": str(self.crf)})
+            options = {"crf": str(self.crf)}
+            if self.live:
+                # a keyframe a second for the pieces to begin with, and each frame out as soon as it is in
+                options |= {"tune": "zerolatency", "sc_threshold": "0"}
+            self._video = self._container.add_stream("libx264", rate=self.fps, options=options)
+            if self.live:
+                self._video.codec_context.gop_size = max(1, round(_PIECE_SECONDS * self.fps))
             self._audio = None
             if self._samples is not None:
                 self._audio = self._container.add_stream("aac", rate=self._rate, layout="mono")
@@ -84,6 +99,30 @@ class VideoWriter:
             self._samples_written = 0
             self._stack = stack.pop_all()
         return self
+
+    def _open(self, stack: ExitStack) -> av.container.OutputContainer:
+        """The file or files, closed by the stack."""
+        if not self.live:
+            temporary = stack.enter_context(replace_when_done(self.path, force=self.force))
+            options = {"movflags": "+faststart"}
+            return stack.enter_context(av.open(str(temporary), "w", format="mp4", options=options))
+        check_target(self.path, force=self.force)
+        path = self.path.absolute()
+        if path.suffix.lower() == PLAYLIST:
+            for piece in live_pieces(path):
+                piece.unlink(missing_ok=True)
+            form, options = "hls", _hls_options(path)
+        else:
+            form = "mp4"
+            options = {
+                "movflags": "frag_keyframe+empty_moov+default_base_moof",
+                "frag_duration": str(round(_PIECE_SECONDS * 1e6)),
+                "flush_packets": "1",
+            }
+        try:
+            return stack.enter_context(av.open(str(path), "w", format=form, options=options))
+        except (av.FFmpegError, OSError) as error:
+            raise _as_user_error(self.path, error) from error
 
     def write(self, frame: np.ndarray) -> None:
         """Append one frame, uint8 (height, width, 3); all of one size."""
@@ -137,6 +176,8 @@ class VideoWriter:
         if kind is None and not self.frames_written:
             value = PolytalkError("frames", "there is none", "A video needs at least one frame.")
             self._abandon(value)
+            if self.live:
+                self.path.unlink(missing_ok=True)
             raise value
         try:
             if kind is None:
@@ -161,6 +202,26 @@ class VideoWriter:
         except BaseException as raised:
             if raised is not error:
                 raise
+
+
+def live_pieces(playlist: Path) -> list[Path]:
+    """The files that lie beside a playlist and belong to it, as far as they are there."""
+    stem = glob.escape(playlist.stem)
+    return sorted([*playlist.parent.glob(f"{stem}_init.mp4"), *playlist.parent.glob(f"{stem}_[0-9]*.m4s")])
+
+
+def _hls_options(playlist: Path) -> dict[str, str]:
+    """FFmpeg's, for a list that only grows and pieces that appear when they are whole."""
+    stem = playlist.stem.replace("%", "%%")
+    return {
+        "hls_time": str(_PIECE_SECONDS),
+        "hls_list_size": "0",
+        "hls_playlist_type": "event",
+        "hls_flags": "independent_segments+temp_file",
+        "hls_segment_type": "fmp4",
+        "hls_fmp4_init_filename": f"{playlist.stem}_init.mp4",
+        "hls_segment_filename": str(playlist.parent).replace("%", "%%") + f"/{stem}_%05d.m4s",
+    }
 
 
 def write_video(
