@@ -40,6 +40,10 @@ def generate(
     size_class: opt.SizeClass = None,
     max_seconds: opt.MaxSeconds = None,
     save_masks: opt.SaveMasks = None,
+    live: opt.Live = False,
+    work: opt.Work = None,
+    resume: opt.Resume = False,
+    redo: opt.Redo = False,
     force: opt.Force = False,
     quiet: opt.Quiet = False,
     seed: opt.Seed = 0,
@@ -77,7 +81,23 @@ def generate(
 
     wanted = build_scene(image, speaker or [], box or [], prompt, negative_prompt, scene, arrangement)
     wishes = wishes_of(given)
-    run(Job(wanted, output, wishes, seed, fit=fit, vram=vram, save_masks=save_masks, force=force, quiet=quiet))
+    run(
+        Job(
+            wanted,
+            output,
+            wishes,
+            seed,
+            fit=fit,
+            vram=vram,
+            save_masks=save_masks,
+            live=live,
+            work=work,
+            resume=resume,
+            redo=redo,
+            force=force,
+            quiet=quiet,
+        )
+    )
 
 
 @app.command()

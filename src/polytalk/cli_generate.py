@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from polytalk.media.audio import Sound
     from polytalk.pipelines import ClipOutput
     from polytalk.pipelines.options import LoadOptions
+    from polytalk.pipelines.work import WorkFolder
 
 ASSETS = Path(__file__).parent / "assets"
 MAX_SEED = 2**63 - 1
@@ -47,6 +48,14 @@ class Job:
     """GPU memory to stay within."""
     save_masks: Path | None = None
     """Picture of who is where."""
+    live: bool = False
+    """Write so that it can be watched meanwhile."""
+    work: Path | None = None
+    """Folder that keeps finished clips."""
+    resume: bool = False
+    """Go on with what is in it."""
+    redo: bool = False
+    """The same, and make again what has changed."""
     force: bool = False
     """Overwrite."""
     quiet: bool = False
@@ -57,6 +66,9 @@ class Job:
             raise PolytalkError("--seed", f"it is {self.seed}", f"Give a whole number from 0 to {MAX_SEED}.")
         if self.vram is not None and not self.fit:
             raise PolytalkError("--vram", "it says how much --fit may use", "Give --fit, too.")
+        if self.work is None and (self.resume or self.redo):
+            problem = "it goes on with the clips of a work folder, and there is none"
+            raise PolytalkError("--resume" if self.resume else "--redo", problem, "Name it by --work.")
 
 
 def build_scene(
@@ -98,7 +110,7 @@ def demo_scene() -> Scene:
 
 
 def run(job: Job) -> None:
-    """Make the video of a job; files appear when they are finished, and not before.
+    """Make the video of a job; files appear when they are finished, and not before, a live video excepted.
 
     Raises:
         PolytalkError: bad input, or the result cannot be written.
@@ -108,16 +120,17 @@ def run(job: Job) -> None:
 
     started, writes = time.monotonic(), _writes()
     VideoWriter(job.output)  # refuses names that are no video's
-    for path in (job.output, job.save_masks):
+    work = _work_folder(job)
+    for path, force in ((job.output, _may_overwrite(job, work)), (job.save_masks, job.force)):
         if path is not None and writes:
-            check_target(path, force=job.force)
+            check_target(path, force=force)
     console = Console(stderr=True, quiet=job.quiet or not writes)
     choices, options = job.wishes.choices(), job.wishes.options()
     if job.fit:
         with console.status("planning", spinner="dots"):
             options, choices = _fitted(job, options, choices, console)
     with console.status("loading PyTorch and the model", spinner="dots"):
-        pipe, generator = _load(job, options)
+        pipe = _load(job, options)
     console.print(_model_line(job, pipe))
     with console.status("reading picture and voices", spinner="dots"):
         size = job.wishes.frame_size(job.scene)
@@ -125,9 +138,9 @@ def run(job: Job) -> None:
     if job.save_masks is not None and writes:
         _save_masks(job, prepared)
     with _progress_bar(console) as progress:
-        clips = pipe.stream(prepared, generator=generator, progress=progress, **choices)
+        clips = pipe.stream(prepared, seed=job.seed, work=work, progress=progress, **choices)
         if writes:
-            _write(job, clips, prepared.sound)
+            _write(job, work, clips, prepared.sound)
         else:
             deque(clips, maxlen=0)
     height, width = prepared.pixels.shape[:2]
@@ -141,13 +154,35 @@ def _writes() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _write(job: Job, clips: Iterator[ClipOutput], sound: Sound) -> None:
+def _work_folder(job: Job) -> WorkFolder | None:
+    if job.work is None:
+        return None
+    from polytalk.pipelines.work import WorkFolder
+
+    return WorkFolder(job.work, resume=job.resume, redo=job.redo)
+
+
+def _may_overwrite(job: Job, work: WorkFolder | None) -> bool:
+    """Whether the output may be there: the user says so, or it is this run's own, unfinished."""
+    return job.force or (work is not None and work.resume and work.is_unfinished(job.output))
+
+
+def _write(job: Job, work: WorkFolder | None, clips: Iterator[ClipOutput], sound: Sound) -> None:
+    from polytalk.media.output import remove_leftovers
     from polytalk.media.video import VideoWriter
 
-    with VideoWriter(job.output, 25, sound.samples, sound.sample_rate, force=job.force) as writer:
+    force = _may_overwrite(job, work)
+    writer = VideoWriter(job.output, 25, sound.samples, sound.sample_rate, force=force, live=job.live)
+    if work is not None and work.resume:
+        remove_leftovers(job.output)
+    if work is not None and writer.live:
+        work.note_unfinished(job.output)
+    with writer:
         for clip in clips:
             for frame in clip.frames:
                 writer.write(frame)
+    if work is not None:
+        work.note_unfinished(None)
 
 
 def _model_line(job: Job, pipe: Any) -> str:
@@ -156,8 +191,7 @@ def _model_line(job: Job, pipe: Any) -> str:
 
 
 def _load(job: Job, options: LoadOptions):  # type: ignore[no-untyped-def]
-    """The pipeline and its source of noise; brings in PyTorch, which takes seconds."""
-    import torch
+    """The pipeline; brings in PyTorch, which takes seconds."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -175,7 +209,7 @@ def _load(job: Job, options: LoadOptions):  # type: ignore[no-untyped-def]
         options=options,
     )
     pipe.config = wishes.model_config(pipe.config)
-    return pipe, torch.Generator().manual_seed(job.seed)
+    return pipe
 
 
 def _fitted(

@@ -32,7 +32,9 @@ Arrangement = Annotated[
     typer.Option(help="together: all voices start at once. turns: one after the other.", rich_help_panel=SCENE),
 ]
 
-Output = Annotated[Path, typer.Option("-o", "--output", help="Video to write, .mp4.", rich_help_panel=VIDEO)]
+Output = Annotated[
+    Path, typer.Option("-o", "--output", help="Video to write, .mp4; or .m3u8 for HLS.", rich_help_panel=VIDEO)
+]
 FrameSize = Annotated[
     str | None,
     typer.Option(
@@ -54,6 +56,28 @@ MaxSeconds = Annotated[
 SaveMasks = Annotated[
     Path | None,
     typer.Option(help="Picture to write that shows who is where, e.g. masks.png.", rich_help_panel=VIDEO),
+]
+Live = Annotated[
+    bool,
+    typer.Option(
+        "--live", help="Let the video be watched while it is being made; always so for .m3u8.", rich_help_panel=VIDEO
+    ),
+]
+Work = Annotated[
+    Path | None,
+    typer.Option(help="Folder to keep every finished clip in, so that --resume can go on.", rich_help_panel=VIDEO),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with what --work holds; begin if it holds nothing.", rich_help_panel=VIDEO),
+]
+Redo = Annotated[
+    bool,
+    typer.Option(
+        "--redo",
+        help="As --resume; where something has changed since, make again the clips that it touches.",
+        rich_help_panel=VIDEO,
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.", rich_help_panel=VIDEO)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=VIDEO)]

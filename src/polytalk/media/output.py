@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -51,6 +52,13 @@ def replace_when_done(path: Path, *, force: bool) -> Iterator[Path]:
         raise write_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what runs that were killed while they wrote `path` have left beside it."""
+    pattern = f".{glob.escape(path.stem[:100])}.????????.part{glob.escape(path.suffix)}"
+    for leftover in path.absolute().parent.glob(pattern):
+        leftover.unlink(missing_ok=True)
 
 
 def write_error(path: Path, error: OSError) -> PolytalkError:

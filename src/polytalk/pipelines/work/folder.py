@@ -3,6 +3,7 @@
     plan.json       what was asked for, and how the video is cut into clips
     inputs-*.npz    fingerprints of picture, prompt and voices for every frame
     clips/00000...  finished clips, one file each
+    unfinished      name of a live video that is being written
     lock            held by the run at work; the system frees it when that ends in whatever way
 
 Files are written beside their place and moved there when they are whole, so that a run may be killed at any moment. A
@@ -33,7 +34,7 @@ from polytalk.pipelines.clips import Clip, ClipPlanner
 from polytalk.pipelines.work.clip_file import SavedClip, read_clip, read_key, write_clip, write_whole
 from polytalk.pipelines.work.inputs import Inputs, digest, tensors_digest
 
-PLAN, CLIPS, LOCK = "plan.json", "clips", "lock"
+PLAN, CLIPS, LOCK, UNFINISHED = "plan.json", "clips", "lock", "unfinished"
 _ROWS = "inputs-{}.npz"
 _LEFTOVER = ".part"
 
@@ -83,6 +84,21 @@ class WorkFolder:
         """
         return WorkRun.open(self, inputs, planner, num_frames, seed, speaking)
 
+    def is_unfinished(self, output: Path) -> bool:
+        """Whether a run of this folder was writing this video, live, when it ended."""
+        try:
+            return (self.folder / UNFINISHED).read_text(encoding="utf-8") == str(output.absolute())
+        except (OSError, UnicodeError):
+            return False
+
+    def note_unfinished(self, output: Path | None) -> None:
+        """Remember that a video is seen before it is finished; None when it is."""
+        note = self.folder / UNFINISHED
+        if output is None:
+            note.unlink(missing_ok=True)
+        else:
+            write_whole(note, str(output.absolute()).encode())
+
     @property
     def folder(self) -> Path:
         """The folder."""
@@ -96,7 +112,6 @@ class _Plan:
     inputs: Inputs
     num_frames: int
     clips: list[Clip]
-    unfinished: str | None = None
 
 
 class WorkRun:
@@ -107,7 +122,6 @@ class WorkRun:
         self.clips: list[Clip] = []
         """The plan."""
         self.inputs = Inputs()
-        self._unfinished: str | None = None
         self._redo = False
 
     @classmethod
@@ -142,7 +156,6 @@ class WorkRun:
             self.clips = planner.plan(num_frames, speaking)
             self._write_plan(num_frames)
             return
-        self._unfinished = earlier.unfinished
         changes = self.inputs.changes(earlier.inputs)
         if not changes and num_frames == earlier.num_frames:
             self.clips = earlier.clips
@@ -202,15 +215,6 @@ class WorkRun:
         """
         write_clip(self._path(clip), self._key(clip, entering), frames, leaving)
 
-    def claim(self, output: Path) -> bool:
-        """Note that an output is being written that is seen before it is finished; True if this was noted before."""
-        name = str(output.absolute())
-        if self._unfinished == name:
-            return True
-        self._unfinished = name
-        self._write_plan(self.inputs.num_frames)
-        return False
-
     def close(self) -> None:
         """Let others use the folder."""
         self._lock.close()
@@ -242,7 +246,6 @@ class WorkRun:
             rows=rows,
             num_frames=num_frames,
             clips=[(clip.start, clip.num_frames, clip.motion_frames, clip.num_new) for clip in self.clips],
-            unfinished_output=self._unfinished,
         )
         # the old plan names its own rows, so that there is no moment at which the two do not belong together
         write_whole(self.folder / rows, buffer.getvalue())
@@ -263,7 +266,6 @@ class _PlanFile(BaseModel):
     rows: str = Field(pattern=r"^inputs-[0-9a-f]+\.npz$")
     num_frames: int = Field(ge=1)
     clips: list[tuple[int, int, int, int]] = Field(min_length=1)
-    unfinished_output: str | None = None
 
 
 def _read_plan(folder: Path, wanted: WorkFolder) -> _Plan | None:
@@ -282,7 +284,7 @@ def _read_plan(folder: Path, wanted: WorkFolder) -> _Plan | None:
         remedy = "Add --redo to plan anew; finished clips that fit are kept."
         raise PolytalkError(str(path), f"the plan of this work folder is damaged ({reason})", remedy) from None
     clips = [Clip(index, *numbers) for index, numbers in enumerate(content.clips)]
-    return _Plan(Inputs(content.inputs, rows), content.num_frames, clips, content.unfinished_output)
+    return _Plan(Inputs(content.inputs, rows), content.num_frames, clips)
 
 
 def _check_folder(folder: Path, wanted: WorkFolder) -> None:
@@ -304,7 +306,7 @@ def _check_folder(folder: Path, wanted: WorkFolder) -> None:
 
 
 def _belongs(path: Path) -> bool:
-    return path.name in (PLAN, CLIPS, LOCK) or path.match(_ROWS.format("*")) or _LEFTOVER in path.suffixes
+    return path.name in (PLAN, CLIPS, LOCK, UNFINISHED) or path.match(_ROWS.format("*")) or _LEFTOVER in path.suffixes
 
 
 def _acquire(folder: Path) -> BinaryIO:
