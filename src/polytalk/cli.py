@@ -30,6 +30,7 @@ app.add_typer(weights_app, name="weights")
 def generate(
     output: opt.Output,
     image: opt.Image = None,
+    video: opt.Video = None,
     speaker: opt.Speakers = None,
     box: opt.Boxes = None,
     prompt: opt.Prompt = None,
@@ -55,6 +56,9 @@ def generate(
     shift: opt.Shift = None,
     clip_frames: opt.ClipFrames = None,
     motion_frames: opt.MotionFrames = None,
+    strength: opt.Strength = None,
+    colour: opt.Colour = None,
+    carry_over: opt.CarryOver = None,
     model: opt.Model = "mini",
     audio_weights: opt.AudioWeights = None,
     speech_weights: opt.SpeechWeights = None,
@@ -76,10 +80,11 @@ def generate(
 ) -> None:
     """Make people in a picture speak, each with their own voice."""
     given = locals()
-    from polytalk.cli_generate import Job, build_scene, run
+    from polytalk.cli_generate import Job, build_scene, one_of, run
     from polytalk.cli_wishes import wishes_of
 
-    wanted = build_scene(image, speaker or [], box or [], prompt, negative_prompt, scene, arrangement)
+    shown = one_of(image, video)
+    wanted = build_scene(shown, speaker or [], box or [], prompt, negative_prompt, scene, arrangement)
     wishes = wishes_of(given)
     run(
         Job(
@@ -221,6 +226,45 @@ def voices(
         print_voices(language, as_json)
     else:
         write_sample(sample, output, text, language, force)
+
+
+@evaluate_app.command()
+@reports_errors
+def drift(
+    clips: Annotated[int, typer.Option(min=1, help="Length of every conversation.")] = 10,
+    scenes: Annotated[int, typer.Option(min=1, help="How many conversations.")] = 2,
+    people: Annotated[int, typer.Option(min=1, max=4, help="People in every one.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of the scenes and the noise.")] = 0,
+    model: opt.Model = "mini",
+    motion_frames: opt.MotionFrames = None,
+    colour: opt.Colour = None,
+    carry_over: opt.CarryOver = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Each measure against drift, off and on.")] = False,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Curves to draw, .png; the figures lie beside it as .json.")
+    ] = Path("drift.png"),
+    sheet: Annotated[Path | None, typer.Option(help="Picture of every clip's last frame to write.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """What does a long video lose from clip to clip? Faces, colours, sharpness, background and sync by clip number."""
+    from polytalk.cli_errors import needs_extra
+
+    with needs_extra("train"):
+        from polytalk.evaluation.drift import run_drift
+
+        chosen = {"motion_frames": motion_frames, "colour_strength": colour, "carry_over": carry_over}
+        run_drift(
+            clips=clips,
+            scenes=scenes,
+            people=people,
+            seed=seed,
+            model=model,
+            choices={name: value for name, value in chosen.items() if value is not None},
+            compare=compare,
+            plot=output,
+            sheet=sheet,
+            json=as_json,
+        )
 
 
 @app.command()

@@ -100,6 +100,24 @@ def build_scene(
     return Scene(image=image, speakers=paired, **given)
 
 
+def one_of(image: Path | None, video: Path | None) -> Path | None:
+    """The picture or the video whose people are to speak.
+
+    Raises:
+        PolytalkError: both are given, or the video is none by its name.
+    """
+    if video is None:
+        return image
+    if image is not None:
+        raise PolytalkError("--video", "there is --image, too", "Give one of the two.")
+    from polytalk.media.source_video import VIDEO_SUFFIXES, is_video
+
+    if not is_video(video):
+        known = ", ".join(sorted(VIDEO_SUFFIXES))
+        raise PolytalkError("--video", f"{video} has no video's ending", f"Known are {known}.")
+    return video
+
+
 def demo_scene() -> Scene:
     """Polytalk's own two people.
 

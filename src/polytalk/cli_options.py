@@ -11,6 +11,14 @@ SCENE, VIDEO, SAMPLING, MODEL, MEMORY = "Scene", "Video", "Sampling", "Model", "
 """Panels of the help."""
 
 Image = Annotated[Path | None, typer.Option(help="Picture of the people.", rich_help_panel=SCENE)]
+Video = Annotated[
+    Path | None,
+    typer.Option(
+        help="Video of the people, instead of a picture: their faces speak anew, the rest stays. Any frame rate; the "
+        "result has 25 a second.",
+        rich_help_panel=SCENE,
+    ),
+]
 Speakers = Annotated[
     list[Path] | None,
     typer.Option(help="A person's voice, any sound or video file; once per person.", rich_help_panel=SCENE),
@@ -132,6 +140,31 @@ MotionFrames = Annotated[
     int | None,
     typer.Option(
         help="Frames that neighbouring clips share, 4n + 1.", show_default="the model's", rich_help_panel=SAMPLING
+    ),
+]
+
+Strength = Annotated[
+    float | None,
+    typer.Option(
+        help="With --video: share of noise to start from, above 0 up to 1; less keeps more of the faces.",
+        show_default="the model's",
+        rich_help_panel=SAMPLING,
+    ),
+]
+Colour = Annotated[
+    float | None,
+    typer.Option(
+        help="How far the colours of each frame are matched to the picture's, 0 to 1.",
+        show_default="the model's",
+        rich_help_panel=SAMPLING,
+    ),
+]
+CarryOver = Annotated[
+    str | None,
+    typer.Option(
+        help="pixels or latent: how a clip takes over the last frames of the one before.",
+        show_default="the model's",
+        rich_help_panel=SAMPLING,
     ),
 ]
 

@@ -64,6 +64,12 @@ class Wishes:
     """Longest clip."""
     motion_frames: int | None = None
     """Shared by neighbouring clips."""
+    strength: float | None = None
+    """Noise in a source video."""
+    colour: float | None = None
+    """How far colours are matched."""
+    carry_over: str | None = None
+    """pixels or latent."""
     quantization: str | None = None
     """Number format of the blocks."""
     offload: str | None = None
@@ -103,6 +109,9 @@ class Wishes:
             "shift": self.shift,
             "clip_frames": self.clip_frames,
             "motion_frames": self.motion_frames,
+            "strength": self.strength,
+            "colour_strength": self.colour,
+            "carry_over": self.carry_over,
             "adaptive_projection": self.adaptive,
         }
 

@@ -170,6 +170,9 @@ def dubbing_source(
         PolytalkError: the video cannot be read, or a cue puts another picture in its place.
     """
     if not shows_video(scene.image):
+        if any(cue.boxes is not None and cue.image is None for cue in scene.cues):
+            problem = "boxes change without a picture that they count in"
+            raise PolytalkError("cues", problem, "Give the picture, too; a video needs none.")
         return None
     keys = {0: tuple(fit.map_box(box) for box in boxes)}
     for setting in schedule.settings[1:]:

@@ -126,7 +126,8 @@ class Cue:
     image: Any = None
     """A picture file, an array or a PIL image; None leaves the picture."""
     boxes: Sequence[Box] | None = None
-    """Where everybody is in `image`, in the order of the speakers; None: where they were. Kept as a tuple."""
+    """Where everybody is in `image`, in the order of the speakers; None: where they were. Without an image: where they
+    are from then on in the video that the scene shows. Kept as a tuple."""
     utterance: int | None = None
     """Place, from 0, of the utterance that it starts with."""
 
@@ -142,12 +143,10 @@ class Cue:
         if self.prompt is not None:
             put(self, "prompt", checked_text(self.prompt, "cue.prompt"))
         put(self, "image", checked_image(self.image, "cue.image"))
-        if self.prompt is None and self.image is None:
+        if self.prompt is None and self.image is None and self.boxes is None:
             raise PolytalkError("cue", "nothing changes with it", "Give a prompt or an image.")
         if self.boxes is not None:
             boxes = (self.boxes,) if isinstance(self.boxes, Box) else tuple(self.boxes)
-            if self.image is None:
-                raise PolytalkError("cue.boxes", "there is no image that they count in", "Give the image, too.")
             if not all(isinstance(box, Box) for box in boxes):
                 raise PolytalkError("cue.boxes", f"they are {boxes!r}", "Give Box(left, top, right, bottom) for each.")
             put(self, "boxes", boxes)
