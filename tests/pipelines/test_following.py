@@ -1,5 +1,6 @@
 """Masks that follow the people: drawn scenes in which two change sides, with the truth standing in for the network."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,12 +9,17 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_model import tiny_pipeline, voice
 
+from polytalk import Scene, Speaker
 from polytalk.conditioning.picture import to_network
 from polytalk.data.scenes import DrawnClip, SceneConfig, draw_clip
+from polytalk.pipelines.chain import ClipChain
+from polytalk.pipelines.config import RunSettings
 from polytalk.pipelines.following import (
     Appearance,
     follow,
+    have_moved,
     masks_to_tokens,
     smooth,
     tokens_to_masks,
@@ -210,3 +216,64 @@ def test_any_labels_leave_everybody_a_mask(seed, people):
     assert followed.masks.shape == masks.shape
     assert masks_to_tokens(followed.masks).flatten(1).any(1).all()
     assert torch.equal(tokens_to_masks(masks_to_tokens(followed.masks)), followed.masks)
+
+
+def test_leaving_a_place():
+    _, masks = two_colours()
+    assert not have_moved(masks, masks)
+    assert not have_moved(masks, masks.roll(2, dims=-1))
+    assert have_moved(masks, masks.flip(0))
+    assert have_moved(masks, torch.stack([masks[0], masks[1].roll(8, dims=-1)]))
+
+
+class ShownCrossing(ClipChain):
+    """Clips that are all there already: in the second one people change sides. The truth stands in for the labels."""
+
+    drawn: DrawnClip
+
+    def _make(self, clip):
+        frames = [0] * clip.num_frames if clip.index == 0 else [32] * clip.num_frames
+        if clip.index == 1:
+            frames = [0] * clip.motion_frames + [16] * (clip.num_frames - 2 * clip.motion_frames)
+            frames += [32] * (clip.num_frames - len(frames))
+        masks = self.masks
+        super()._make(clip)
+        if self._labels is not None:
+            owner, seen = (truth(self.drawn.masks[frames[place]]) for place in (0, -5))
+            self._labels = classes(owner, masks, seen)
+        return torch.cat([to_network(self.drawn.frames[frame]) for frame in frames], dim=2)
+
+
+def shown_crossing(**choices):
+    pipe, clip = tiny_pipeline(clip_frames=17, motion_frames=5, **choices), crossing(SEEDS[0])
+    talk = Scene(clip.reference, speakers=[Speaker(voice(2.6, seed=person), 16_000) for person in range(2)])
+    prepared = pipe.prepare(talk, clip.reference.shape[:2])
+    prepared = dataclasses.replace(prepared, masks=torch.from_numpy(clip.reference_masks), loudness=None)
+    settings = RunSettings.choose(pipe.config)
+    chain = ShownCrossing(pipe.components, pipe.config, settings, prepared, None, lambda _: None, seed=0)
+    chain.drawn = clip
+    return chain
+
+
+@pytest.mark.parametrize("fill", ["reference", "zero"])
+def test_in_a_chain_of_clips_masks_follow_and_so_does_the_picture_of_the_condition(fill):
+    chain = shown_crossing(fill_condition=fill)
+    masks = [chain.masks]
+    for place, _ in enumerate(chain):
+        masks.append(chain.masks)
+        assert (chain.reference is not None) == (place >= 1 and fill == "reference")
+    assert len(masks) == 6
+    for later in masks[2:]:
+        assert right_voices(later, chain.drawn, -1) == 1
+    again = shown_crossing(fill_condition=fill)
+    again._restore(chain.state())
+    for name, tensor in again.state().items():
+        assert torch.equal(tensor, chain.state()[name])
+    assert torch.equal(again._reference_picture(), chain._reference_picture())
+
+
+def test_in_a_chain_fixed_masks_stay():
+    chain = shown_crossing(carry_masks=False)
+    for _ in chain:
+        assert torch.equal(chain.masks, torch.from_numpy(chain.drawn.reference_masks))
+    assert right_voices(chain.masks, chain.drawn, -1) == 0

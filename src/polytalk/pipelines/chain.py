@@ -26,7 +26,7 @@ from polytalk.pipelines.components import Components, build_condition
 from polytalk.pipelines.config import PipelineConfig, RunSettings
 from polytalk.pipelines.denoising import GuidedVelocity, branch_conditioning
 from polytalk.pipelines.dubbing import ClipGuide, DubbingSource
-from polytalk.pipelines.following import Appearance, follow
+from polytalk.pipelines.following import Appearance, follow, have_moved
 from polytalk.pipelines.offload import HOST
 from polytalk.pipelines.options import LoadOptions
 from polytalk.pipelines.output import ClipOutput
@@ -146,6 +146,8 @@ class ClipChain:
         self.clips = store.clips if store is not None else plan_clips(scene, settings, self.options)
         self.picture = to_network(scene.pixels).to(components.device)
         """(1, 3, 1, H, W) in -1..1."""
+        self.reference: tuple[np.ndarray, Tensor] | None = None
+        """Pixels and masks that stand for the picture after people have moved away from their places in it."""
         self.known: Tensor
         """(1, 3, M, H, W): frames that the next clip starts with; the picture, later the motion frames."""
         self._know(scene.pixels[None])
@@ -176,13 +178,20 @@ class ClipChain:
         """All that the next clip takes over from those before."""
         cast = torch.tensor(self.cast.people, dtype=torch.int64)
         state = {"known": self._known_pixels, "masks": self.masks.cpu(), "cast": cast}
-        return state if self.carried is None else {**state, "carried": self.carried.cpu()}
+        if self.carried is not None:
+            state["carried"] = self.carried.cpu()
+        if self.reference is not None:
+            pixels, masks = self.reference
+            state |= {"reference": torch.from_numpy(np.array(pixels)), "reference_masks": masks}
+        return state
 
     def _restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on as if the clip that left this state had just been made."""
         self._know(state["known"].numpy())
         self.masks = state["masks"].to(self.components.device)
         self.cast = Cast(tuple(state["cast"].tolist()))
+        moved = state.get("reference")
+        self.reference = None if moved is None else (moved.numpy(), state["reference_masks"])
         carried = state.get("carried")
         self.carried = None if carried is None else carried.to(self.components.device)
 
@@ -220,6 +229,16 @@ class ClipChain:
         if self._labels is not None:
             frame = self.known[0, :, 0]
             self.masks = follow(self._labels, frame, self.masks, self._appearance, self.cast.people).masks
+            _, where = self.reference or (None, self.scene.masks)
+            if self.config.fill_condition == "reference" and have_moved(where, self.masks.cpu()):
+                # a condition that shows them where they were would draw them back there
+                self.reference = self._known_pixels[-1].numpy(), self.masks.cpu()
+
+    def _reference_picture(self) -> Tensor:
+        """What the condition shows where no frame is known, (1, 3, H, W) in -1..1."""
+        if self.reference is None:
+            return self.picture[:, :, 0]
+        return to_network(self.reference[0]).to(self.picture)[:, :, 0]
 
     def _choose_cast(self, clip: Clip) -> None:
         """Decide who has a voice of their own in a clip."""
@@ -247,7 +266,7 @@ class ClipChain:
             self._guide = self.scene.source.guide(self.components, clip)
             self.masks = self._guide.masks.to(self.components.device)
         condition = build_condition(
-            self.components, self.known, self.picture[:, :, 0], clip.num_frames, self.config.fill_condition
+            self.components, self.known, self._reference_picture(), clip.num_frames, self.config.fill_condition
         )
         condition = with_carried(condition, self.carried)
         step_cache = self._step_cache(clip)
@@ -289,7 +308,8 @@ class ClipChain:
         """Whether the clip's last step tells where the people are in the next clip."""
         if self.scene.source is not None:
             return False
-        return self.settings.carry_masks and len(self.cast.people) > 1 and clip is not self.clips[-1]
+        known = self._guide is not None  # a source video's boxes follow the faces themselves
+        return self.settings.carry_masks and not known and len(self.cast.people) > 1 and clip is not self.clips[-1]
 
     def _guided_velocity(self, clip: Clip, condition: Tensor, step_cache: StepCache | None) -> GuidedVelocity:
         parts, guidance = self.components, self.settings.guidance

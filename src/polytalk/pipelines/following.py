@@ -197,6 +197,12 @@ class _Border:
         return (stays if stays.any() else before), "kept"
 
 
+def have_moved(before: Tensor, after: Tensor, least: float = 0.3) -> bool:
+    """Whether somebody has left their place: in masks (P, h, w) of two moments, overlap over union is below `least`."""
+    both, either = (before & after).flatten(1).sum(1), (before | after).flatten(1).sum(1)
+    return bool((both < least * either).any())
+
+
 def masks_to_tokens(masks: Tensor) -> Tensor:
     """Masks (P, h, w) to tokens (P, h / 2, w / 2); like the network, a token takes the latent at its upper left."""
     return masks[:, ::_PATCH, ::_PATCH].clone()
