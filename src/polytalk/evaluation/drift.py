@@ -8,8 +8,9 @@ voices. A flat curve is a video that could go on for ever.
 
 from __future__ import annotations
 
-import json
+import json as json_text
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 from polytalk.data.scenes import DrawnClip, SceneConfig
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.binding import scene_of
+from polytalk.evaluation.contact_sheet import contact_sheet
 from polytalk.evaluation.held_out import held_out_clips
 from polytalk.evaluation.metrics import (
     BackgroundPSNR,
@@ -34,6 +36,7 @@ from polytalk.evaluation.mouth_reader import MouthReader
 from polytalk.media.colour import rgb_to_lab
 from polytalk.pipelines import MultiTalkPipeline
 from polytalk.pipelines.clips import ClipPlanner
+from polytalk.pipelines.config import PipelineConfig, RunSettings
 
 MEASURES = {
     "identity": "distance of the faces to the picture's (0 the same)",
@@ -107,8 +110,7 @@ class DriftMeter:
         people, at = around_people(clip), 0
         for parts, video in zip(self._parts, videos, strict=True):
             span = slice(at, min(at + len(video), len(clip.mouth)))
-            first_face = clip.face_boxes[:1].repeat(1, axis=0)
-            boxes = np.concatenate([first_face, faces[span]])  # the picture's own boxes come first
+            boxes = np.concatenate([clip.face_boxes[:1], faces[span]])  # the picture's own boxes come first
             shown = np.concatenate([clip.reference[None], frames[span]])
             parts["identity"].update(shown, clip.reference, boxes)
             parts["sharpness"].update(shown, clip.reference, boxes)
@@ -157,7 +159,7 @@ class DriftReport:
 
         curves = {way: {name: clean(values) for name, values in found.items()} for way, found in self.curves.items()}
         whole = {"model": self.model, "scenes": self.scenes, "seed": self.seed, "choices": self.choices}
-        return json.dumps({**whole, "curves": curves}, indent=1)
+        return json_text.dumps({**whole, "curves": curves}, indent=1)
 
     def table(self, at: Sequence[int] = (1, 5, 10)) -> str:
         """Figures of some clips, counted from 1, as lines of text: way, then each measure at those clips."""
@@ -263,7 +265,7 @@ def evaluate_drift(
     drawn: dict[int, list[DrawnClip]] = {}
     curves = {}
     for way, choices in ways.items():
-        length = video_length(pipeline, num_clips, **choices)
+        length = video_length(pipeline.config, num_clips, **choices)
         if length not in drawn:
             drawn[length] = drift_scenes(scenes, people=people, seed=seed, num_frames=length)
         meter = DriftMeter(num_clips, people)
@@ -282,9 +284,9 @@ def drift_scenes(scenes: int, *, people: int = 2, seed: int = 0, num_frames: int
     return held_out_clips(scenes, people=people, seed=seed, overlap_share=0.0, num_frames=num_frames, config=quiet)
 
 
-def video_length(pipeline: MultiTalkPipeline, num_clips: int, **choices: Any) -> int:
+def video_length(config: PipelineConfig, num_clips: int, **choices: Any) -> int:
     """Frames of a video that fills so many clips to the last frame: 4n + 1."""
-    lengths = {name: choices.get(name) or getattr(pipeline.config, name) for name in ("clip_frames", "motion_frames")}
+    lengths = {name: choices.get(name) or getattr(config, name) for name in ("clip_frames", "motion_frames")}
     planner = ClipPlanner(**lengths)
     return planner.clip_frames + (num_clips - 1) * (planner.clip_frames - planner.motion_frames)
 
@@ -296,10 +298,11 @@ def run_drift(
     people: int = 2,
     seed: int = 0,
     model: str = "mini",
-    ways: Mapping[str, Mapping[str, Any]] | None = None,
+    choices: Mapping[str, Any] | None = None,
+    compare: bool = False,
     plot: Path | None = None,
     sheet: Path | None = None,
-    json_file: Path | None = None,
+    json: bool = False,
 ) -> DriftReport:
     """`polytalk evaluate drift`: loads a model, renders, prints figures, writes JSON, plot and a sheet of last frames.
 
@@ -309,27 +312,28 @@ def run_drift(
         people: in each.
         seed: of scenes and noise.
         model: what `MultiTalkPipeline.from_pretrained` takes.
-        ways: as in `evaluate_drift`; None: `WAYS`.
-        plot: PNG to draw the curves in.
-        sheet: PNG with frames of the first, a middle and the last clip, a row per way and scene.
-        json_file: where the report goes.
+        choices: of the run; anything left out is the model's default.
+        compare: render in each of `WAYS`, with `choices` where a way says nothing.
+        plot: PNG to draw the curves in; the figures go beside it, ending in .json.
+        sheet: PNG with the last frames of clips from first to last, a row per way and scene.
+        json: print one object; progress goes to standard error either way.
     """
-    from polytalk.evaluation.contact_sheet import contact_sheet
-
-    ways = WAYS if ways is None else ways
+    given = dict(choices or {})
+    ways = {way: {**given, **own} for way, own in WAYS.items()} if compare else {model: given}
     pipeline = MultiTalkPipeline.from_pretrained(model)
+    RunSettings.choose(pipeline.config, **given)  # refuse wrong choices before scenes are drawn
     rows: dict[str, np.ndarray] = {}
 
     def keep(way: str, scene: int, videos: list[np.ndarray]) -> None:
         rows[f"{way}, scene {scene + 1}"] = np.stack([video[-1] for video in videos])
+        print(f"{len(rows)}/{len(ways) * scenes} videos: {way}", file=sys.stderr)
 
     curves = evaluate_drift(pipeline, ways, num_clips=clips, scenes=scenes, people=people, seed=seed, seen=keep)
-    chosen = {way: dict(choices) for way, choices in ways.items()}
-    report = DriftReport(curves, chosen, scenes, seed, model)
+    report = DriftReport(curves, ways, scenes, seed, model)
+    print(report.to_json() if json else report.table())
     if plot is not None:
         report.plot(plot)
+        plot.with_suffix(".json").write_text(report.to_json() + "\n", encoding="utf-8")
     if sheet is not None:
-        contact_sheet(list(rows.values()), sheet, columns=min(4, clips), labels=list(rows))
-    if json_file is not None:
-        json_file.write_text(report.to_json() + "\n", encoding="utf-8")
+        contact_sheet(list(rows.values()), sheet, columns=min(5, clips), labels=list(rows))
     return report
