@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from polytalk.conditioning.synthesis import Speech, Synthesizer, cast_voices, find_voice, list_voices, synthesize
@@ -175,6 +175,24 @@ def test_what_cannot_be_said_is_refused(synthesizer, text, problem):
     with pytest.raises(PolytalkError, match=problem.replace("?", r"\?")) as caught:
         synthesizer.synthesize(text, "tenor")
     assert caught.value.field == "text"
+
+
+@given(st.text(st.characters(max_codepoint=0x2122), max_size=30))
+@example("İstanbul")
+@example("[a](/b")
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_read_or_refused(reader, text):
+    try:
+        phrases = reader.phrases(text)
+    except PolytalkError:  # anything else would be a fault
+        return
+    assert phrases
+    assert all(any(c.isalpha() for c in phrase.phonemes) for phrase in phrases)
+    assert all(len(phrase.phonemes) <= MAX_PHONEMES for phrase in phrases)
+
+
+def test_pronunciation_can_be_given(reader):
+    assert reader.phrases("Say [Wan](/wˈæn/) now.")[0].phonemes == "sˈA wˈæn nˈW."
 
 
 def test_letters_with_marks_are_read(reader):

@@ -24,6 +24,8 @@ class Timbre:
     """Factor on the fundamental frequency."""
     formants: float = 1.0
     """Factor on the resonances; below 1 is a longer vocal tract."""
+    tilt: float = 0.0
+    """Decibels per octave by which the spectrum rises, 200 Hz to 8 kHz; negative is darker."""
     pace: float = 1.0
     """Factor on the speed of speech."""
 
@@ -53,7 +55,16 @@ def change_timbre(samples: np.ndarray, pitch: np.ndarray, sample_rate: int, timb
         sound = _repitch(sound, _marks(sound, pitch, sample_rate), shift)
     if timbre.formants != 1:
         sound = soxr.resample(sound, sample_rate * timbre.formants, sample_rate)
+    if timbre.tilt:
+        sound = _tilted(sound, sample_rate, timbre.tilt)
     return sound.astype(np.float32)
+
+
+def _tilted(samples: np.ndarray, rate: int, slope: float) -> np.ndarray:
+    """Samples whose spectrum rises by `slope` dB per octave around 1 kHz, without a delay."""
+    size = 1 << (len(samples) + rate // 10).bit_length()  # room, so that the end does not leak into the start
+    octaves = np.log2(np.clip(np.fft.rfftfreq(size, 1 / rate), 200, 8_000) / 1_000)
+    return np.fft.irfft(np.fft.rfft(samples, size) * 10 ** (slope * octaves / 20), size)[: len(samples)]
 
 
 def _marks(samples: np.ndarray, pitch: np.ndarray, rate: int) -> _Marks:

@@ -21,6 +21,7 @@ _SCRIPTS = {
 """First words of the Unicode names of the letters that a language is written in."""
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])\s*|\n")
 _CLAUSE = re.compile(r"(?<=[,;:—])\s+")
+_PRONUNCIATION = re.compile(r"\]\(/[^)]*/\)")  # misaki's way to spell a word's sounds: [word](/wˈɜɹd/)
 _WEB = re.compile(r"(?<=\w)\.(?=(?:com|org|net|edu|gov|io|ai|uk|de|eu|dev|app)\b)|(?<=\bwww)\.", re.IGNORECASE)
 
 
@@ -103,8 +104,8 @@ def check_script(text: str, language: str) -> None:
     Raises:
         PolytalkError: naming the first such word.
     """
-    for word in text.split():
-        for letter in unicodedata.normalize("NFKC", word):
+    for word in _PRONUNCIATION.sub("]", text).split():
+        for letter in unicodedata.normalize("NFKC", word.replace("ʼ", "'")):
             if letter.isalpha() and not unicodedata.name(letter, "").startswith(_SCRIPTS[language]):
                 script = unicodedata.name(letter, "unknown").split(" ")[0].capitalize()
                 problem = f"{_shortened(word)!r} has {script} letters, which a voice of {language!r} cannot read"
@@ -127,10 +128,11 @@ def split_phonemes(phonemes: str) -> list[str]:
 
 
 def _spelt_out(text: str) -> str:
-    """What hibari's own rules leave out: fractions as one character, dots in web addresses, the at sign."""
+    """What hibari's own rules leave out: fractions as one character, dots in web addresses, the at sign, Turkish İ."""
     fraction = re.compile("[¼-¾⅐-⅞]")
     text = fraction.sub(lambda found: " " + unicodedata.normalize("NFKC", found[0]).replace("⁄", "/"), text)
     text = re.sub(r"(?<=\w)@(?=\w)", " at ", _WEB.sub(" dot ", text))
+    text = text.replace("ʼ", "'").replace("İ", "I")  # two characters in lower case, which hibari does not expect
     return re.sub(r"\bwww\b", "W W W", text, flags=re.IGNORECASE)
 
 

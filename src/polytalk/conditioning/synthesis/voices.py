@@ -56,10 +56,10 @@ class Voice:
 
 OWN_VOICES = (
     Voice("heart", HIBARI, "woman, warm, medium pitch", "en", "heart"),
-    Voice("tenor", HIBARI, "man, clear, medium pitch", "en", "heart", Timbre(0.6, 0.9)),
-    Voice("alto", HIBARI, "woman, low, calm", "en", "heart", Timbre(0.84, 0.94, 0.94)),
-    Voice("bass", HIBARI, "man, deep, slow", "en", "heart", Timbre(0.48, 0.83, 0.93)),
-    Voice("child", HIBARI, "child, high, lively", "en", "heart", Timbre(1.35, 1.16, 1.04)),
+    Voice("tenor", HIBARI, "man, soft, medium pitch", "en", "heart", Timbre(0.58, 0.87, tilt=-2)),
+    Voice("alto", HIBARI, "woman, low, calm", "en", "heart", Timbre(0.84, 0.94, tilt=-2, pace=0.95)),
+    Voice("bass", HIBARI, "man, deep, slow", "en", "heart", Timbre(0.48, 0.8, pace=0.93)),
+    Voice("child", HIBARI, "child, high, lively", "en", "heart", Timbre(1.33, 1.18, pace=1.04)),
 )
 """Those that speak right after install; the first ones differ most, so that people without a voice of their own get
 them in this order."""
