@@ -232,7 +232,7 @@ class ClipChain:
             _, where = self.reference or (None, self.scene.masks)
             if self.config.fill_condition == "reference" and have_moved(where, self.masks.cpu()):
                 # a condition that shows them where they were would draw them back there
-                self.reference = self._known_pixels[-1].numpy(), self.masks.cpu()
+                self.reference = self._known_pixels[-1].numpy(), self.masks.cpu().clone()
 
     def _reference_picture(self) -> Tensor:
         """What the condition shows where no frame is known, (1, 3, H, W) in -1..1."""
