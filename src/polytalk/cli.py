@@ -209,6 +209,24 @@ def binding(
         run_binding(people=people, scenes=scenes, seed=seed, json=as_json, model=model, frames=frames, steps=steps)
 
 
+@evaluate_app.command()
+@reports_errors
+def crossing(
+    scenes: Annotated[int, typer.Option(min=1, help="How many scenes, each rendered three times.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of the scenes and the noise.")] = 0,
+    steps: opt.Steps = None,
+    model: opt.Model = "mini",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Do voices stay with people who change sides? With fixed masks, and with masks that follow."""
+    from polytalk.cli_errors import needs_extra
+
+    with needs_extra("train"):
+        from polytalk.evaluation.crossing import run_crossing
+
+        run_crossing(scenes=scenes, seed=seed, json=as_json, model=model, steps=steps)
+
+
 @app.command()
 @reports_errors
 def voices(
