@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_model import SIZE, tiny_pipeline, voice
+from tiny_wan import write_released
 
-from polytalk import Box, PolytalkError, Scene, Speaker
+from polytalk import Box, MultiTalkPipeline, PolytalkError, Scene, Speaker
 from polytalk.media.source_video import ArrayFrames
 from polytalk.media.video import write_video
 from polytalk.pipelines.dubbing import DubbingSource, feathered
@@ -173,3 +174,16 @@ def test_feathers_reach_inwards_only(feather, top, left, height, width, outer):
     assert ((share >= 0) & (share <= 1)).all()
     if outer:
         assert (share[region] > 0).all()
+
+
+@pytest.mark.parametrize("carry_over", ["pixels", "latent"])
+def test_the_released_family_dubs_too(tmp_path, carry_over):
+    released = write_released(tmp_path)
+    pipe = MultiTalkPipeline.from_pretrained(released, torch_dtype="float32", device="cpu")
+    source = film(17)
+    choices = {"num_inference_steps": 2, "guidance_scale": 1.0, "clip_frames": 13, "motion_frames": 5}
+    out = run(pipe, dubbed(source), carry_over=carry_over, **choices)
+    assert out.frames.shape == source.shape
+    kept = outside(still_boxes(pipe, source))
+    np.testing.assert_array_equal(out.frames[:, kept], source[:, kept])
+    assert (out.frames[6:][:, ~kept] != source[6:][:, ~kept]).mean() > 0.3
