@@ -46,7 +46,8 @@ def write_clip(path: Path, key: str, frames: np.ndarray, state: Mapping[str, Ten
     Raises:
         PolytalkError: the disk is full, or must not be written to.
     """
-    tensors = {_STATE + name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    # copies: the library refuses tensors that share memory, as masks before and after somebody moved may
+    tensors = {_STATE + name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     tensors[FRAMES] = torch.frombuffer(bytearray(pack_frames(frames)), dtype=torch.uint8)
     # one entry: the library writes several in any order, and equal clips are to be equal files
     metadata = {_CLIP: json.dumps({"key": key, "content": tensors_digest(tensors)})}
