@@ -268,6 +268,8 @@ class ClipChain:
         condition = build_condition(
             self.components, self.known, self._reference_picture(), clip.num_frames, self.config.fill_condition
         )
+        if self._guide is not None and self.config.fill_condition == "reference":
+            condition = self._guide.fill(condition, latent_frames(self.known.shape[2]))
         condition = with_carried(condition, self.carried)
         step_cache = self._step_cache(clip)
         velocity = self._guided_velocity(clip, condition, step_cache)

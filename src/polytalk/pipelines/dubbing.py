@@ -55,6 +55,21 @@ class ClipGuide:
     masks: Tensor
     """bool (P, h, w): who is where in the clip's first frame."""
 
+    shows_frames: bool = True
+    """Whether a condition that shows the still picture where nothing is known shows the source's frames instead."""
+
+    def fill(self, condition: Tensor, num_known: int) -> Tensor:
+        """A condition (1, 4 + C, F, h, w) that shows the source after the known latent frames.
+
+        A network that has learnt to change the picture it is shown then changes each frame where it is, instead of
+        moving the first one's faces.
+        """
+        if not self.shows_frames:
+            return condition
+        shown = self.source.latents.to(condition)[:, :, num_known:]
+        later = torch.cat([condition[:, : -shown.shape[1], num_known:], shown], dim=1)
+        return torch.cat([condition[:, :, :num_known], later], dim=2)
+
     def composite(self, video: Tensor) -> Tensor:
         """Decoded frames (1, 3, T, H, W) laid over the source's."""
         return torch.lerp(self.pixels, video, self.alpha)
@@ -76,6 +91,8 @@ class DubbingSource:
     """Carry boxes along with the faces; False: they stand still."""
     feather: int = FEATHER
     """Latents."""
+    shows_frames: bool = True
+    """See `ClipGuide`."""
     _boxes: list[np.ndarray] = field(default_factory=list)
     """(P, 4) of every frame so far."""
     _tracker: BoxTracker | None = None
@@ -137,7 +154,7 @@ class DubbingSource:
         alpha = alpha * F.interpolate(speaking.any(dim=1)[:, None].float(), size=self.target)
         keep = (1 - shares)[None, None].to(components.device)
         source = Source(components.encode_video(pixels).float(), keep)
-        return ClipGuide(source, pixels, alpha[None, :, :, :, :].transpose(1, 2).to(components.device), masks[0])
+        return ClipGuide(source, pixels, alpha[None, :, :, :, :].transpose(1, 2).to(components.device), masks[0], self.shows_frames)
 
     def fit_tracks(self, tracks: np.ndarray) -> np.ndarray:
         """Voices (P, samples) at 16 kHz cut (with a warning), or filled with silence, to the video's length."""
