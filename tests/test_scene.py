@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polytalk import Box, PolytalkError, Scene, Speaker
+from polytalk import Box, Cue, PolytalkError, Scene, Speaker, Utterance
 from polytalk.scene import pair_speakers
 
 sides = st.integers(1, 5000)
@@ -77,6 +77,88 @@ def test_offsets_are_seconds_from_0(offset):
 def test_a_scene_that_cannot_be_is_refused(arguments, field):
     with pytest.raises(PolytalkError, match=field):
         Scene(**{"image": "a.png", "speakers": [Speaker("a.wav")], **arguments})
+
+
+TALK = {"speakers": [Speaker(name="Anna"), Speaker(name="Ben"), Speaker()], "utterances": [Utterance("Anna", "Hi.")]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"utterances": [Utterance("Bem", "a")]}, r"utterances\[0\].speaker: 'Bem' is nobody here. Do you mean 'Ben'"),
+        ({"utterances": [Utterance(0, "a"), Utterance(3, "a")]}, r"utterances\[1\].speaker: there is no speaker 3"),
+        ({"utterances": ["Hi."]}, r"utterances\[0\]: it is a str"),
+        ({"utterances": []}, "nobody has a voice"),
+        ({"arrangement": "turns"}, "arrangement: utterances have their own times"),
+        ({"speakers": [Speaker("a.wav", name="Anna")]}, r"utterances\[0\]: Anna has a whole track already"),
+        ({"speakers": [Speaker(name="Anna", offset=1)]}, r"utterances\[0\]: Anna has an offset"),
+        ({"speakers": [Speaker(name="Anna"), Speaker(name=" Anna ")]}, "two are called 'Anna'"),
+        ({"utterances": [Utterance(0, "a", start=1), Utterance("Anna", "b", start=1)]}, "two things at once at 1 s"),
+        ({"utterances": [Utterance(0, "a", start=1, end=3), Utterance(0, "b", start=2)]}, "two things at once at 2 s"),
+        ({"cues": [Cue(1, "a"), Cue(1, "b")]}, r"cues\[1\]: another cue"),
+        ({"cues": [Cue(utterance=1, prompt="a")]}, r"cues\[0\].utterance: utterance 1 is none of 1"),
+        ({"cues": [Cue(1, image="b.png", boxes=[Box(0, 0, 1, 1)])]}, r"cues\[0\].boxes: there are 1 boxes and 3"),
+        ({"cues": ["rain"]}, r"cues\[0\]: it is a str"),
+    ],
+)
+def test_a_timeline_that_contradicts_itself_is_refused(changes, message):
+    assert Scene("a.png", **TALK).names == ("Anna", "Ben", "speaker 3")
+    with pytest.raises(PolytalkError, match=message):
+        Scene("a.png", **{**TALK, **changes})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "nothing is said"),
+        ({"text": " \n"}, "nothing is said"),
+        ({"text": 3}, "utterance.text"),
+        ({"text": "a\x00"}, "control character"),
+        ({"text": "a", "speaker": -1}, "utterance.speaker"),
+        ({"text": "a", "speaker": True}, "utterance.speaker"),
+        ({"text": "a", "speaker": "\u200b"}, "utterance.speaker"),
+        ({"text": "a", "start": -0.1}, "utterance.start: it is -0.1"),
+        ({"text": "a", "start": float("nan")}, "utterance.start"),
+        ({"text": "a", "start": 7201}, "at most 7200"),
+        ({"text": "a", "start": 10**400}, "utterance.start"),
+        ({"text": "a", "start": "0:03"}, "utterance.start"),
+        ({"text": "a", "end": 3}, "utterance.end: there is no start"),
+        ({"text": "a", "start": 3, "end": 3}, "ends at 3 s and starts at 3 s"),
+        ({"text": "a", "start": 3, "pause": 1}, "utterance.pause"),
+        ({"text": "a", "cut": (0, 1)}, "no audio to cut"),
+        ({"audio": "a.wav", "cut": (1, 0)}, "utterance.cut"),
+        ({"audio": "a.wav", "cut": 1}, "utterance.cut"),
+        ({"audio": np.zeros(4)}, "sample_rate"),
+    ],
+)
+def test_an_utterance_that_cannot_be_is_refused(values, message):
+    with pytest.raises(PolytalkError, match=message):
+        Utterance(**{"speaker": "Anna", **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"prompt": "a"}, "it must say when"),
+        ({"prompt": "a", "start": 1, "utterance": 1}, "it must say when"),
+        ({"start": 1}, "nothing changes"),
+        ({"start": -1, "prompt": "a"}, "cue.start"),
+        ({"utterance": -1, "prompt": "a"}, "cue.utterance"),
+        ({"start": 1, "boxes": [(0, 0, 1, 1)]}, "cue.boxes"),
+        ({"start": 1, "image": ""}, "cue.image"),
+    ],
+)
+def test_a_cue_that_cannot_be_is_refused(values, message):
+    with pytest.raises(PolytalkError, match=message):
+        Cue(**values)
+
+
+def test_what_is_said_is_kept_in_one_way():
+    scene = Scene("a.png", **{**TALK, "utterances": [Utterance(0, " Hi\n  there. "), Utterance(2, "Yo.")]})
+    assert [(u.speaker, u.text) for u in scene.utterances] == [("Anna", "Hi there."), (2, "Yo.")]
+    assert [scene.index_of(u) for u in scene.utterances] == [0, 2]
+    cues = [Cue(utterance=0, prompt="a"), Cue(9, "b"), Cue(2, "c")]
+    assert [cue.prompt for cue in Scene("a.png", cues=cues, **TALK).cues] == ["c", "b", "a"]
 
 
 @settings(deadline=None)

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from polytalk import PolytalkError
+from polytalk import PolytalkError, Scene, Speaker, Utterance
 from polytalk.conditioning.speech import (
     SpeechFeatures,
+    conversation_tracks,
     encode_speech,
     normalise_loudness,
     num_feature_frames,
@@ -23,7 +24,8 @@ from polytalk.conditioning.speech import (
     standardise,
 )
 from polytalk.conditioning.wav2vec2 import Wav2Vec2SpeechEncoder, convolve
-from polytalk.media.audio import Sound
+from polytalk.media.audio import Sound, load_voices
+from polytalk.media.conversation import load_conversation
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -96,6 +98,41 @@ def test_voices_are_levelled_by_themselves_then_arranged():
     meter = pyloudnorm.Meter(16_000)
     for voice in (tracks[0, :16_000], tracks[2, 16_000:]):
         assert meter.integrated_loudness(voice.astype(np.float64)) == pytest.approx(-23, abs=0.1)
+
+
+PICTURE = np.zeros((8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize("arrangement", ["together", "turns"])
+def test_scenes_without_utterances_sound_as_before(arrangement):
+    speakers = [Speaker(babble(1.3, 44_100), 44_100, offset=0.3), Speaker(None), Speaker(babble(2, seed=1), 16_000)]
+    scene = Scene(PICTURE, "", speakers, arrangement)
+    wanted = speech_tracks(load_voices(scene), arrangement, [speaker.offset for speaker in speakers])
+    assert np.array_equal(conversation_tracks(load_conversation(scene)), wanted)
+
+
+def test_one_loudness_for_all_that_a_person_says():
+    loud, soft = babble(2, level=0.2), babble(1, 48_000, level=0.02, seed=1)
+    said = [
+        Utterance("Anna", audio=loud, sample_rate=16_000, start=1),
+        Utterance("Ben", audio=babble(1, level=0.001), sample_rate=16_000, start=2),
+        Utterance("Anna", audio=soft, sample_rate=48_000, start=10),
+    ]
+    speakers = [Speaker(name=name) for name in ("Anna", "Ben", "Carl")]
+    tracks = conversation_tracks(load_conversation(Scene(PICTURE, "", speakers, utterances=said)))
+    assert tracks.shape == (3, 11 * 16_000)
+    assert not tracks[2].any()
+    assert not tracks[0, :16_000].any()
+    assert not tracks[0, 3 * 16_000 : 10 * 16_000].any()
+    meter = pyloudnorm.Meter(16_000)
+    spoken = np.concatenate([tracks[0, 16_000 : 3 * 16_000], tracks[0, 10 * 16_000 :]]).astype(np.float64)
+    assert meter.integrated_loudness(spoken) == pytest.approx(-23, abs=0.1)
+    assert meter.integrated_loudness(tracks[1, 2 * 16_000 : 3 * 16_000].astype(np.float64)) == pytest.approx(
+        -23, abs=0.1
+    )
+    ratio = tracks[0, 16_000 : 3 * 16_000].std() / tracks[0, 10 * 16_000 :].std()
+    # Resampling takes away what is above 8 kHz, two thirds of the noise's power.
+    assert ratio == pytest.approx(10 * 3**0.5, rel=0.1)
 
 
 def count_frames(samples):

@@ -54,13 +54,13 @@ class TextFile:
             PolytalkError: it cannot be read, is too large or is not text.
         """
         try:
-            if path.is_file() and path.stat().st_size > MAX_BYTES:
-                problem = f"it has {path.stat().st_size / 2**20:.0f} MB"
-                raise PolytalkError(str(path), problem, f"Give a file of at most {MAX_BYTES // 2**20} MB.")
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
         except (OSError, ValueError) as error:
             problem = getattr(error, "strerror", None) or "it cannot be read"
             raise PolytalkError(str(path), problem, "Name a file that can be read.") from None
+        if len(content) > MAX_BYTES:
+            raise PolytalkError(str(path), "it is too large", f"Give a file of at most {MAX_BYTES // 2**20} MB.")
         return cls.decode(content, path, kind)
 
     @classmethod
@@ -96,7 +96,7 @@ class TextFile:
     def _starts(self) -> list[int]:
         return [0] + [match.end() for match in re.finditer("\n", self.text)]
 
-    @property
+    @cached_property
     def lines(self) -> list[tuple[int, str]]:
         """Each line's offset and text, without its end."""
         starts = [*self._starts, len(self.text) + 1]

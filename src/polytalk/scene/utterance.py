@@ -116,7 +116,7 @@ class Cue:
     """From some time on, another prompt holds, or another picture is the reference.
 
     Raises:
-        PolytalkError: neither or both ways to say when, nothing that changes, boxes without a picture.
+        PolytalkError: neither or both ways to say when, nothing that changes.
     """
 
     start: float | None = None

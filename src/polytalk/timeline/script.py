@@ -29,6 +29,7 @@ from pathlib import Path
 from polytalk.errors import PolytalkError
 from polytalk.scene import Cue, Scene, Utterance
 from polytalk.scene.position import TextFile, relative_name, shortened
+from polytalk.scene.values import checked_text
 from polytalk.timeline.draft import TIME, Beside, Draft, parse_time
 
 BLANK_PAUSE = 0.5
@@ -144,7 +145,10 @@ class _Reader:
                 self._refuse(begin, "direction", "this names no picture", "Write it like [<picture.png> ...].")
                 return
             image, begin = self.source.find(match.group(1).strip(), begin, "direction"), match.end()
-        words = " ".join(_plain(text[begin:end]).split())
+        try:
+            words = checked_text(_plain(text[begin:end]), "direction")
+        except PolytalkError as error:
+            raise self.source.at(begin, error) from None
         prompt = words if words or image is None else None
         if time is not None:
             self.draft.change(offset, start=time, prompt=prompt, image=image)

@@ -72,7 +72,11 @@ def parse_vtt(source: TextFile, beside: Beside) -> Scene:
     if not re.fullmatch(r"WEBVTT([ \t].*)?", first):
         problem = f"the first line is {shortened(first)!r}"
         raise source.error(0, "subtitles", problem, "A WebVTT file begins with WEBVTT.")
-    return _scene(source, beside, _blocks(source, 1, is_vtt=True), is_vtt=True)
+    # what stands right below belongs to the head
+    body = next((i for i, (_, line) in enumerate(source.lines) if i and (not line.strip() or "-->" in line)), None)
+    return _scene(
+        source, beside, _blocks(source, len(source.lines) if body is None else body, is_vtt=True), is_vtt=True
+    )
 
 
 def format_srt(scene: Scene, path: Path) -> str:
@@ -209,12 +213,12 @@ def _no_voice_end(text: str) -> str:
 
 def _shares(block: _Block, parts: list[_Part]) -> Iterator[tuple[_Part, float, float]]:
     """Each part's time: all of it for one, else by the length of its text."""
-    total, done = sum(len(part.text) + 1 for part in parts), 0
+    lengths = [len(_BRACKET.sub("", part.text).strip()) + 1 for part in parts]
+    total, done = sum(lengths), 0
     start = block.start
-    for part in parts:
-        done += len(part.text) + 1
-        last = done == total
-        end = block.end if last else round(block.start + (block.end - block.start) * done / total, 3)
+    for part, length in zip(parts, lengths, strict=True):
+        done += length
+        end = block.end if done == total else round(block.start + (block.end - block.start) * done / total, 3)
         yield part, start, end
         start = end
 
@@ -230,7 +234,7 @@ def _shown(scene: Scene) -> list[tuple[float, float, Cue | Utterance]]:
     """
     shown: list[tuple[float, float, Cue | Utterance]] = []
     for place, cue in enumerate(scene.cues):
-        if cue.start is None or cue.image is not None:
+        if cue.start is None or cue.prompt is None or cue.image is not None:
             problem = "subtitles change only prompts, at times"
             raise PolytalkError(f"cues[{place}]", problem, "Write JSON, or time the scene first.")
         shown.append((cue.start, cue.start + _SHOWN, cue))
