@@ -154,7 +154,9 @@ class DubbingSource:
         alpha = alpha * F.interpolate(speaking.any(dim=1)[:, None].float(), size=self.target)
         keep = (1 - shares)[None, None].to(components.device)
         source = Source(components.encode_video(pixels).float(), keep)
-        return ClipGuide(source, pixels, alpha[None, :, :, :, :].transpose(1, 2).to(components.device), masks[0], self.shows_frames)
+        return ClipGuide(
+            source, pixels, alpha[None, :, :, :, :].transpose(1, 2).to(components.device), masks[0], self.shows_frames
+        )
 
     def fit_tracks(self, tracks: np.ndarray) -> np.ndarray:
         """Voices (P, samples) at 16 kHz cut (with a warning), or filled with silence, to the video's length."""
