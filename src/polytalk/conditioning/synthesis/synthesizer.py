@@ -9,7 +9,7 @@ import numpy as np
 
 from polytalk.conditioning.synthesis.hibari import SAMPLE_RATE, HibariModel
 from polytalk.conditioning.synthesis.kokoro import KokoroPipeline
-from polytalk.conditioning.synthesis.kokoro_int8 import KokoroModel, styles
+from polytalk.conditioning.synthesis.kokoro_int8 import KokoroModel, japanese_reader, styles
 from polytalk.conditioning.synthesis.phonemes import Phoneme
 from polytalk.conditioning.synthesis.reading import EnglishReader, Reader
 from polytalk.conditioning.synthesis.speech import Speech, joined, levelled, trimmed
@@ -90,11 +90,15 @@ class Synthesizer:
             yield *self._kokoro.say(phrase.phonemes, voice.speaker), phrase.pause
 
     def _reader(self, voice: Voice) -> Reader:
-        key = f"{voice.language}-{'gb' if voice.british else 'us'}"
+        key = f"{voice.engine}-{voice.language}-{voice.british}"
         if key not in self._readers:
-            english = voice.language == "en"
-            self._readers[key] = EnglishReader(voice.british) if english else self._kokoro.reader(voice.speaker)
+            self._readers[key] = self._new_reader(voice)
         return self._readers[key]
+
+    def _new_reader(self, voice: Voice) -> Reader:
+        if voice.language == "en":
+            return EnglishReader(voice.british)
+        return japanese_reader() if voice.engine == KOKORO_INT8 else self._kokoro.reader(voice.speaker)
 
     def _hibari_model(self, speaker: str) -> HibariModel:
         if speaker not in self._hibari:

@@ -13,6 +13,7 @@ from polytalk.errors import PolytalkError
 HIBARI, KOKORO_INT8, KOKORO = "hibari", "kokoro-int8", "kokoro"
 """Engines."""
 _OWN = Timbre()
+_INT8_LANGUAGES = ("en", "ja")  # those with a front end that needs no connection
 _LICENCE = "Apache-2.0"
 
 
@@ -40,7 +41,7 @@ class Voice:
     def missing(self) -> str | None:
         """None if it can speak without a connection, otherwise what it needs."""
         if self.engine == KOKORO_INT8:
-            return kokoro_int8.missing()
+            return kokoro_int8.missing(self.language)
         if self.engine == KOKORO:
             return kokoro.missing(self.speaker)
         if importlib.util.find_spec("hibari") is None or importlib.util.find_spec("onnxruntime") is None:
@@ -74,10 +75,12 @@ _FETCHED = (
 def list_voices() -> tuple[Voice, ...]:
     """Every voice known, those first that speak right after install."""
     small, full = {}, {}
-    if kokoro_int8.missing() is None or not kokoro.installed():
-        for name in kokoro_int8.styles():
-            if kokoro.language_of(name) == "en":
-                small[name] = Voice(name, KOKORO_INT8, kokoro.describe(name), "en", name, british=name[0] == "b")
+    for name in kokoro_int8.styles():
+        language = kokoro.language_of(name)
+        if language in _INT8_LANGUAGES:
+            voice = Voice(name, KOKORO_INT8, kokoro.describe(name), language, name, british=name[0] == "b")
+            if voice.missing() is None or not kokoro.installed():
+                small[name] = voice
     for name in kokoro.VOICES:
         if name not in small:
             language = kokoro.language_of(name) or "en"
