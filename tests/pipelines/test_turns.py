@@ -11,7 +11,9 @@ from tiny_model import SIZE, picture, tiny_pipeline, voice
 
 from polytalk import Box, PolytalkError, Scene, Speaker
 from polytalk.pipelines import PipelineConfig
+from polytalk.pipelines.config import RunSettings
 from polytalk.pipelines.turns import Cast, cast_clip, warn_of_silenced
+from polytalk.pipelines.wan_files import released_config
 
 
 def frames(*stretches, people=4, length=40):
@@ -164,3 +166,10 @@ def test_somebody_without_a_voice_is_heard_as_before():
 def test_a_model_must_know_a_voice():
     with pytest.raises(PolytalkError, match="trained_voices"):
         PipelineConfig(trained_voices=0)
+
+
+def test_the_released_model_knows_two_voices_and_lets_masks_follow():
+    config = released_config("Wan2.1-I2V-14B-480P")
+    assert config.trained_voices == 2
+    assert config.carry_masks
+    assert not RunSettings.choose(config, carry_masks=False).carry_masks
