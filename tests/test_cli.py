@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from polytalk.cli import app
 from polytalk.cli_errors import needs_extra
 from polytalk.cli_generate import ASSETS
+from polytalk.cli_wishes import wishes_of
 from polytalk.errors import PolytalkError
 from polytalk.media.video import read_video
 from polytalk.models.transformer import MultiTalkTransformer3DModel
@@ -320,3 +321,9 @@ def test_training_without_a_config_says_so(files):
 def test_missing_extras_come_with_advice():
     with pytest.raises(PolytalkError, match=r"no_such_package.*polytalk\[train\]"), needs_extra("train"):
         import no_such_package  # noqa: F401
+
+
+def test_the_releases_way_with_masks_and_silence():
+    chosen, usual = wishes_of({"fixed_masks": True, "ungated": True}).choices(), wishes_of({}).choices()
+    assert (chosen["carry_masks"], chosen["gate_silence"]) == (False, False)
+    assert (usual["carry_masks"], usual["gate_silence"]) == (None, None)

@@ -59,6 +59,8 @@ def generate(
     strength: opt.Strength = None,
     colour: opt.Colour = None,
     carry_over: opt.CarryOver = None,
+    fixed_masks: opt.FixedMasks = False,
+    ungated: opt.Ungated = False,
     model: opt.Model = "mini",
     audio_weights: opt.AudioWeights = None,
     speech_weights: opt.SpeechWeights = None,

@@ -159,6 +159,24 @@ Colour = Annotated[
         rich_help_panel=SAMPLING,
     ),
 ]
+FixedMasks = Annotated[
+    bool,
+    typer.Option(
+        "--fixed-masks",
+        help="Keep the first picture's masks for every clip, as the release does, instead of following the people.",
+        rich_help_panel=SAMPLING,
+    ),
+]
+
+Ungated = Annotated[
+    bool,
+    typer.Option(
+        "--ungated",
+        help="Leave breath and noise on a track while its speaker is silent, as the release does.",
+        rich_help_panel=SAMPLING,
+    ),
+]
+
 CarryOver = Annotated[
     str | None,
     typer.Option(

@@ -70,6 +70,10 @@ class Wishes:
     """How far colours are matched."""
     carry_over: str | None = None
     """pixels or latent."""
+    fixed_masks: bool = False
+    """The first picture's masks for every clip."""
+    ungated: bool = False
+    """Tracks as they are."""
     quantization: str | None = None
     """Number format of the blocks."""
     offload: str | None = None
@@ -112,6 +116,8 @@ class Wishes:
             "strength": self.strength,
             "colour_strength": self.colour,
             "carry_over": self.carry_over,
+            "carry_masks": False if self.fixed_masks else None,
+            "gate_silence": False if self.ungated else None,
             "adaptive_projection": self.adaptive,
         }
 
