@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,6 +39,18 @@ from polytalk.timeline.schedule import Schedule
 _MASK_CHANNELS = 4
 
 
+@dataclass(frozen=True, eq=False)
+class ReferencePicture:
+    """What is shown from a time on."""
+
+    start: float
+    """Seconds from the start of the video."""
+    pixels: np.ndarray
+    """uint8 (height, width, 3) at the network's size."""
+    masks: Tensor
+    """Who is where in it: bool (P, height / stride, width / stride)."""
+
+
 @dataclass(frozen=True)
 class PreparedScene:
     """A scene as tensors: all that does not depend on how it is sampled."""
@@ -68,6 +80,8 @@ class PreparedScene:
 
     source: DubbingSource | None = None
     """The video whose people speak anew, where the scene shows one."""
+    pictures: Sequence[ReferencePicture] = ()
+    """Pictures that take the first one's place, in order of time."""
 
     @property
     def num_frames(self) -> int:
@@ -80,6 +94,12 @@ class PreparedScene:
             return self.text
         prompt = self.schedule.prompt(clip.new_start / FPS, clip.new_stop / FPS)
         return self.texts.get(prompt, self.text)
+
+    def picture_for(self, clip: Clip) -> ReferencePicture:
+        """The picture that a clip shows: the one that holds in the middle of its new frames."""
+        middle = (clip.new_start + clip.new_stop) / 2 / FPS
+        first = ReferencePicture(0.0, self.pixels, self.masks)
+        return next((picture for picture in reversed(self.pictures) if picture.start <= middle), first)
 
     def first_seconds(self, seconds: float | None) -> PreparedScene:
         """The scene cut off after so many seconds, but not before its first frame; None leaves it as it is."""
@@ -155,6 +175,8 @@ class ClipChain:
         """(1, C, k + 1, h, w): latents of `known`, where they are taken over as they are."""
         self.masks = scene.masks.to(components.device)
         """(P, h, w) bool: who is where in the first of them."""
+        self.home = scene.masks
+        """Who is where in the picture."""
         self.cast = Cast(())
         """Who has a voice of their own in the clip that is being made, or was made last."""
         self._guide: ClipGuide | None = None
@@ -222,14 +244,14 @@ class ClipChain:
     @cached_property
     def _appearance(self) -> Appearance:
         """What everybody looks like in the scene's picture."""
-        return Appearance.of(self.picture[0, :, 0], self.scene.masks)
+        return Appearance.of(self.picture[0, :, 0], self.home)
 
     def _follow(self) -> None:
         """Find everybody in the frame that the next clip begins with."""
         if self._labels is not None:
             frame = self.known[0, :, 0]
             self.masks = follow(self._labels, frame, self.masks, self._appearance, self.cast.people).masks
-            _, where = self.reference or (None, self.scene.masks)
+            _, where = self.reference or (None, self.home)
             if self.config.fill_condition == "reference" and have_moved(where, self.masks.cpu()):
                 # a condition that shows them where they were would draw them back there
                 self.reference = self._known_pixels[-1].numpy(), self.masks.cpu().clone()
@@ -239,6 +261,21 @@ class ClipChain:
         if self.reference is None:
             return self.picture[:, :, 0]
         return to_network(self.reference[0]).to(self.picture)[:, :, 0]
+
+    def _choose_picture(self, clip: Clip) -> None:
+        """Take the picture that a clip shows; where it is another than before, the clip begins with it: a cut.
+
+        The motion frames, which nobody will see, then lead in from the picture instead of from the clip before.
+        """
+        if not self.scene.pictures:
+            return
+        shown = self.scene.picture_for(clip)
+        before = self.scene.picture_for(self.clips[clip.index - 1]).start if clip.index else 0.0
+        self.picture, self.home = to_network(shown.pixels).to(self.components.device), shown.masks
+        self.__dict__.pop("_appearance", None)
+        if shown.start != before:
+            self._know(shown.pixels[None])
+            self.masks, self.reference, self.carried = shown.masks.to(self.components.device), None, None
 
     def _choose_cast(self, clip: Clip) -> None:
         """Decide who has a voice of their own in a clip."""
@@ -261,6 +298,7 @@ class ClipChain:
     def _make(self, clip: Clip) -> Tensor:
         """One clip's frames (1, 3, T, H, W) in -1..1, motion frames included."""
         self._report(Stage.ENCODE, clip)
+        self._choose_picture(clip)
         self._choose_cast(clip)
         if self.scene.source is not None:
             self._guide = self.scene.source.guide(self.components, clip)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Unpack
 
@@ -14,15 +15,16 @@ from torch import Tensor
 
 import polytalk
 from polytalk.conditioning.activity import VoiceGate, silent_features, voice_activity
+from polytalk.conditioning.hearing import hear
 from polytalk.conditioning.loudness import frame_loudness
-from polytalk.conditioning.people import person_masks, scene_boxes
+from polytalk.conditioning.people import default_boxes, person_masks, scene_boxes
 from polytalk.conditioning.picture import Size, choose_size, fit_picture, warn_of_cut_boxes
 from polytalk.conditioning.speech import FPS, conversation_tracks, encode_speech, num_feature_frames
 from polytalk.errors import PolytalkError
-from polytalk.media.conversation import Synthesiser, load_conversation
+from polytalk.media.conversation import Synthesiser
 from polytalk.media.image import load_image
 from polytalk.pipelines import wan_loading
-from polytalk.pipelines.chain import ClipChain, PreparedScene
+from polytalk.pipelines.chain import ClipChain, PreparedScene, ReferencePicture
 from polytalk.pipelines.components import Components, MiniComponents, load_mini, save_mini
 from polytalk.pipelines.config import INDEX_NAME, ModelIndex, PipelineConfig, RunChoices, RunSettings
 from polytalk.pipelines.dubbing import dubbing_source, source_rows
@@ -36,6 +38,8 @@ from polytalk.pipelines.wan_files import WAN_CLASSES, open_files
 from polytalk.pipelines.work import Inputs, WorkFolder, WorkRun
 from polytalk.pipelines.work.scene_inputs import run_inputs, scene_rows
 from polytalk.scene import Scene
+from polytalk.scene.scene import check_boxes
+from polytalk.timeline import Schedule
 
 EMBEDDED = Path(polytalk.__file__).parent / "assets"
 """Models that come with Polytalk, one folder each."""
@@ -140,20 +144,22 @@ class MultiTalkPipeline:
         Args:
             scene: what is wanted.
             size: (height, width) of the video, multiples of 16; None chooses by the picture's aspect.
-            synthesise: speaks the utterances that have only a text: (text, name of a voice or None) to a `Sound`.
+            synthesise: speaks the utterances that have only a text: (text, name of a voice or None) to a `Sound`;
+                None: Polytalk's own synthesiser.
 
         Raises:
-            PolytalkError: a file or a field of the scene is wrong, or there is a text and no synthesiser.
+            PolytalkError: a file or a field of the scene is wrong.
         """
         picture = load_image(scene.image)
         boxes = scene_boxes(scene, picture.width, picture.height)
-        conversation = load_conversation(scene, synthesise)
+        conversation = hear(scene, synthesise)
         target = _checked_size(size) if size else choose_size(picture.width, picture.height, self.config.size_class)
         pixels, fit = fit_picture(picture, target)
         if scene.boxes:
             warn_of_cut_boxes(boxes, fit)
         masks = person_masks(boxes, fit, self.components.spatial_stride)
         source = dubbing_source(scene, conversation.schedule, boxes, fit)
+        pictures = () if source is not None else self._pictures(conversation.schedule, fit.target)
         tracks = conversation_tracks(conversation)
         if source is not None:
             tracks = source.fit_tracks(tracks)
@@ -180,7 +186,23 @@ class MultiTalkPipeline:
             # zero samples have their own features already
             VoiceGate.of(activity | ~tracks.any(axis=1, keepdims=True), silent_features(self._encode_voice)),
             source,
+            pictures,
         )
+
+    def _pictures(self, schedule: Schedule, target: Size) -> tuple[ReferencePicture, ...]:
+        """Later pictures of a scene at the video's size."""
+        found = []
+        for before, setting in pairwise(schedule.settings):
+            if setting.image is before.image and setting.boxes == before.boxes:
+                continue
+            picture = load_image(setting.image, "cue.image")
+            check_boxes(setting.boxes or (), picture.width, picture.height)
+            boxes = setting.boxes or default_boxes(picture.width, picture.height, schedule.num_speakers)
+            pixels, fit = fit_picture(picture, target)
+            found.append(
+                ReferencePicture(setting.start, pixels, person_masks(boxes, fit, self.components.spatial_stride))
+            )
+        return tuple(found)
 
     def stream(
         self,

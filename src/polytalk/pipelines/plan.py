@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
+from polytalk.conditioning.hearing import hear
 from polytalk.conditioning.people import scene_boxes
 from polytalk.conditioning.picture import Size, choose_size
-from polytalk.conditioning.speech import FPS, SAMPLE_RATE, num_feature_frames
+from polytalk.conditioning.speech import FPS, SAMPLE_RATE, conversation_tracks, num_feature_frames
 from polytalk.errors import PolytalkError
 from polytalk.media.audio import arrange, load_voices
 from polytalk.media.image import load_image
@@ -80,7 +81,10 @@ class Video:
         picture = load_image(scene.image)
         scene_boxes(scene, picture.width, picture.height)
         offsets = [speaker.offset for speaker in scene.speakers]
-        samples = arrange(load_voices(scene), SAMPLE_RATE, scene.arrangement, offsets).shape[-1]
+        if scene.utterances:
+            samples = conversation_tracks(hear(scene)).shape[-1]
+        else:
+            samples = arrange(load_voices(scene), SAMPLE_RATE, scene.arrangement, offsets).shape[-1]
         frames = num_feature_frames(samples)
         if max_seconds is not None:
             frames = min(frames, max(1, round(max_seconds * FPS)))
