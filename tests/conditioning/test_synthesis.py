@@ -139,6 +139,7 @@ def test_a_long_text_without_any_stop_is_spoken_whole(synthesizer):
         ("Dr. Smith lives 5 km away.", "Doctor Smith lives five kilometers away."),
         ("It costs $9.99.", "It costs nine dollars and ninety nine cents."),
         ("Half is ½ of it.", "Half is one half of it."),
+        ("Step ① of x²", "Step one of x squared"),
         ("Ask bob@example.com.", "Ask bob at example dot com."),
         ("The 3rd of 1,250.", "The third of one thousand two hundred fifty."),
     ],
@@ -180,6 +181,8 @@ def test_what_cannot_be_said_is_refused(synthesizer, text, problem):
 @given(st.text(st.characters(max_codepoint=0x2122), max_size=30))
 @example("İstanbul")
 @example("[a](/b")
+@example("{¹")
+@example("{²")
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_read_or_refused(reader, text):
     try:

@@ -64,7 +64,14 @@ class EnglishReader:
         from hibari import Hibari
 
         check_script(text, "en")
-        return _phrases(text, lambda part: Hibari.split_sentences(_spelt_out(part)), self._g2p)
+        return _phrases(text, lambda part: Hibari.split_sentences(_spelt_out(part)), self._phonemes)
+
+    def _phonemes(self, sentence: str) -> str:
+        try:
+            return self._g2p(sentence)
+        except (ValueError, TypeError, LookupError) as error:  # its rules fail on some odd mixtures of signs
+            problem = f"{_shortened(sentence)!r} cannot be read"
+            raise PolytalkError("text", problem, "Write it in words.") from error
 
 
 class MisakiReader:
@@ -128,10 +135,13 @@ def split_phonemes(phonemes: str) -> list[str]:
 
 
 def _spelt_out(text: str) -> str:
-    """What hibari's own rules leave out: fractions as one character, dots in web addresses, the at sign, Turkish İ."""
+    """What hibari's own rules leave out: fractions, circled and raised digits, web addresses, Turkish İ."""
     fraction = re.compile("[¼-¾⅐-⅞]")
     text = fraction.sub(lambda found: " " + unicodedata.normalize("NFKC", found[0]).replace("⁄", "/"), text)
     text = re.sub(r"(?<=\w)@(?=\w)", " at ", _WEB.sub(" dot ", text))
+    text = "".join(
+        f" {unicodedata.digit(c)}" if c.isdigit() and not c.isdecimal() and c not in "²³" else c for c in text
+    )
     text = text.replace("ʼ", "'").replace("İ", "I")  # two characters in lower case, which hibari does not expect
     return re.sub(r"\bwww\b", "W W W", text, flags=re.IGNORECASE)
 
