@@ -21,15 +21,16 @@ KILLED = -signal.SIGKILL
 class Runs:
     """Runs of the command line in processes of their own."""
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, errors: Path) -> None:
         # without threads there is nothing that a fork could tear apart
         alone = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        self.model = model
+        self.model, self.errors = model, errors
         self.server = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("kill_server.py"))],
             env={**os.environ, **alone},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=errors.open("w"),
             text=True,
         )
 
@@ -57,7 +58,7 @@ def kill(process: int) -> None:
 def runs(tmp_path_factory):
     model = tmp_path_factory.mktemp("model")
     tiny_pipeline(motion_frames=5, carry_masks=True).save_pretrained(model)
-    runs = Runs(model)
+    runs = Runs(model, tmp_path_factory.mktemp("errors") / "all.txt")
     yield runs
     runs.server.stdin.close()
     assert runs.server.wait() == 0
@@ -153,13 +154,13 @@ def test_an_unfinished_live_video_is_the_runs_own(runs, scene, tmp_path):
     assert (tmp_path / "talk.mp4").read_bytes() == finished
 
 
-def test_other_input_and_missing_folders_are_refused(runs, scene, tmp_path, capfd):
+def test_other_input_and_missing_folders_are_refused(runs, scene, tmp_path):
     work = ("--work", tmp_path / "work")
     assert runs.run(*scene, *work, "-o", tmp_path / "a.mp4") == 0
     assert runs.run(*scene, *work, "--resume", "--seed", 1, "-o", tmp_path / "b.mp4") == 2
     assert runs.run(*scene, "--resume", "-o", tmp_path / "b.mp4") == 2
     assert runs.run(*scene, "--redo", "-o", tmp_path / "b.mp4") == 2
-    errors = capfd.readouterr().err
+    errors = runs.errors.read_text()
     assert "different are seed" in errors
     assert "--resume: it goes on" in errors
     assert not (tmp_path / "b.mp4").exists()

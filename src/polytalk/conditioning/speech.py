@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +23,9 @@ LOUDNESS = -23.0
 """LUFS (ITU-R BS.1770)."""
 WINDOW = 5
 """Features per frame: two before, its own, two after."""
+
+MOST_FEATURE_BYTES = 64 * 2**20
+"""Speech features that are held in memory: a minute of one person at the released model's size."""
 
 SpeechEncoder = Callable[[torch.Tensor], torch.Tensor]
 """Samples float32 (n,), 16 kHz, zero mean, unit variance → features (n·25 // 16000, layers, channels)."""
@@ -140,7 +145,8 @@ def encode_speech(tracks: np.ndarray, encoder: SpeechEncoder, device: torch.devi
     Args:
         tracks: float32 (people, samples) at 16 kHz, from `speech_tracks`; at least 640 samples.
         encoder: see `SpeechEncoder`.
-        device: where the encoder lives, and where the features stay.
+        device: where the encoder lives, and where the features stay unless they are many: those of long sound lie in
+            a temporary file, mapped to memory, from which the system reads what a clip needs.
 
     Raises:
         PolytalkError: not even one frame of sound.
@@ -148,9 +154,25 @@ def encode_speech(tracks: np.ndarray, encoder: SpeechEncoder, device: torch.devi
     expected = num_feature_frames(tracks.shape[-1])
     if expected < 1:
         raise PolytalkError("audio", "it is shorter than one video frame (40 ms)", "Use a longer sound.")
-    with torch.no_grad():
-        encoded = [encoder(torch.from_numpy(standardise(track)).to(device)) for track in tracks]
-    for features in encoded:
+    kept: torch.Tensor | None = None
+    for person, track in enumerate(tracks):
+        with torch.no_grad():
+            features = encoder(torch.from_numpy(standardise(track)).to(device))
         if features.ndim != 3 or features.shape[0] != expected:
             raise ValueError(f"the encoder gave {tuple(features.shape)} for {expected} frames")
-    return SpeechFeatures(torch.stack(encoded))
+        if kept is None:
+            kept = _room((len(tracks), *features.shape), features)
+        kept[person] = features.to(kept.device)
+    if kept is None:
+        raise PolytalkError("speakers", "there is none", "Give at least one speaker.")
+    return SpeechFeatures(kept)
+
+
+def _room(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+    """An empty tensor; a large one in a file that goes with it."""
+    size = math.prod(shape)
+    if size * like.element_size() <= MOST_FEATURE_BYTES:
+        return like.new_empty(shape)
+    with tempfile.NamedTemporaryFile(prefix="polytalk-") as file:
+        file.truncate(size * like.element_size())
+        return torch.from_file(file.name, shared=True, size=size, dtype=like.dtype).view(shape)
