@@ -222,6 +222,7 @@ def test_leaving_a_place():
     _, masks = two_colours()
     assert not have_moved(masks, masks)
     assert not have_moved(masks, masks.roll(2, dims=-1))
+    assert not have_moved(masks, masks & (torch.arange(16) < 7)[:, None])  # a head instead of head and shoulders
     assert have_moved(masks, masks.flip(0))
     assert have_moved(masks, torch.stack([masks[0], masks[1].roll(8, dims=-1)]))
 

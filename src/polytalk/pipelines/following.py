@@ -198,9 +198,10 @@ class _Border:
 
 
 def have_moved(before: Tensor, after: Tensor, least: float = 0.3) -> bool:
-    """Whether somebody has left their place: in masks (P, h, w) of two moments, overlap over union is below `least`."""
-    both, either = (before & after).flatten(1).sum(1), (before | after).flatten(1).sum(1)
-    return bool((both < least * either).any())
+    """Whether somebody has left their place: two moments' masks (P, h, w) share less than `least` of the smaller one."""
+    both = (before & after).flatten(1).sum(1)
+    smaller = torch.minimum(before.flatten(1).sum(1), after.flatten(1).sum(1))
+    return bool((both < least * smaller).any())
 
 
 def masks_to_tokens(masks: Tensor) -> Tensor:
