@@ -198,7 +198,7 @@ class _Border:
 
 
 def have_moved(before: Tensor, after: Tensor, least: float = 0.3) -> bool:
-    """Whether somebody has left their place: two moments' masks (P, h, w) share less than `least` of the smaller one."""
+    """Whether somebody has left their place: masks (P, h, w) that share less than `least` of the smaller one."""
     both = (before & after).flatten(1).sum(1)
     smaller = torch.minimum(before.flatten(1).sum(1), after.flatten(1).sum(1))
     return bool((both < least * smaller).any())
