@@ -7,6 +7,7 @@ from tiny_wan import write_released
 
 from polytalk import MultiTalkPipeline
 from polytalk.pipelines.carry_over import carried_latents, with_carried
+from polytalk.pipelines.work import WorkFolder
 
 
 @pytest.fixture(scope="module", params=["mini", "wan"])
@@ -72,3 +73,16 @@ def test_only_later_clips_differ():
     assert (pixels[1] != latent[1]).any()
     bright = run(carry_over="latent", colour_strength=1.0, colour_region="still")
     assert len(bright) == len(latent)
+
+
+def test_a_work_folder_keeps_them(tmp_path):
+    pipe = tiny_pipeline(motion_frames=5)
+    choices = {"size": SIZE, "seed": 3, "carry_over": "latent"}
+    whole = [clip.frames for clip in pipe.stream(scene(seconds=0.6), **choices)]
+    begun = pipe.stream(scene(seconds=0.6), work=tmp_path / "work", **choices)
+    next(begun), next(begun)
+    begun.close()
+    folder = WorkFolder(tmp_path / "work", resume=True)
+    resumed = [clip.frames for clip in pipe.stream(scene(seconds=0.6), work=folder, **choices)]
+    assert len(whole) > 2
+    assert all((a == b).all() for a, b in zip(whole, resumed, strict=True))
