@@ -36,6 +36,9 @@ def generate(
     prompt: opt.Prompt = None,
     negative_prompt: opt.NegativePrompt = None,
     scene: opt.SceneFile = None,
+    script: opt.Script = None,
+    recording: opt.Recording = None,
+    voice: opt.Voices = None,
     arrangement: opt.Arrangement = None,
     size: opt.FrameSize = None,
     size_class: opt.SizeClass = None,
@@ -82,11 +85,12 @@ def generate(
 ) -> None:
     """Make people in a picture speak, each with their own voice."""
     given = locals()
-    from polytalk.cli_generate import Job, build_scene, one_of, run
+    from polytalk.cli_generate import Job, Told, build_scene, one_of, run
     from polytalk.cli_wishes import wishes_of
 
     shown = one_of(image, video)
-    wanted = build_scene(shown, speaker or [], box or [], prompt, negative_prompt, scene, arrangement)
+    told = Told(script, recording, voice or ())
+    wanted = build_scene(shown, speaker or [], box or [], prompt, negative_prompt, scene, arrangement, told)
     wishes = wishes_of(given)
     run(
         Job(
@@ -114,6 +118,9 @@ def plan(
     speaker: opt.Speakers = None,
     box: opt.Boxes = None,
     scene: opt.SceneFile = None,
+    script: opt.Script = None,
+    recording: opt.Recording = None,
+    voice: opt.Voices = None,
     arrangement: opt.Arrangement = None,
     size: opt.FrameSize = None,
     size_class: opt.SizeClass = None,
@@ -145,11 +152,12 @@ def plan(
 ) -> None:
     """Say what a video takes before anything is loaded: frames, memory, time, and the settings that fit."""
     given = locals()
-    from polytalk.cli_generate import build_scene
+    from polytalk.cli_generate import Told, build_scene
     from polytalk.cli_plan import print_plan
     from polytalk.cli_wishes import wishes_of
 
-    wanted = build_scene(image, speaker or [], box or [], None, None, scene, arrangement)
+    told = Told(script, recording, voice or ())
+    wanted = build_scene(image, speaker or [], box or [], None, None, scene, arrangement, told)
     print_plan(wanted, wishes_of(given), gpu=gpu, vram=vram, ram=ram, as_json=as_json)
 
 

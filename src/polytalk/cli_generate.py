@@ -71,6 +71,34 @@ class Job:
             raise PolytalkError("--resume" if self.resume else "--redo", problem, "Name it by --work.")
 
 
+@dataclass(frozen=True)
+class Told:
+    """What is told of a conversation beside picture and prompts."""
+
+    script: Path | None = None
+    """Who says what and when, in a format of `polytalk.timeline`."""
+    recording: Path | None = None
+    """The sound that its times count in."""
+    voices: Sequence[str] = ()
+    """Voices for texts: "Anna=heart"."""
+
+    def read(self, image: Path | None, boxes: Sequence[Box], given: dict[str, Any]) -> Scene:
+        """The scene of the script.
+
+        Raises:
+            PolytalkError: as `polytalk.timeline.read`; a voice that names nobody.
+        """
+        from polytalk import timeline
+
+        assert self.script is not None
+        pairs = [text.partition("=") for text in self.voices]
+        for name, _, voice in pairs:
+            if not name or not voice:
+                raise PolytalkError("--voice", f"it is {name!r}", "Write it like Anna=heart.")
+        voices = {name: voice for name, _, voice in pairs}
+        return timeline.read(self.script, image=image, boxes=boxes, voices=voices, recording=self.recording, **given)
+
+
 def build_scene(
     image: Path | None,
     speakers: Sequence[Path],
@@ -79,6 +107,7 @@ def build_scene(
     negative_prompt: str | None,
     scene_file: Path | None,
     arrangement: str | None,
+    told: Told | None = None,
 ) -> Scene:
     """The scene that the options describe; prompts and arrangement may override those of a scene file.
 
@@ -87,6 +116,15 @@ def build_scene(
     """
     wishes = {"prompt": prompt, "negative_prompt": negative_prompt, "arrangement": arrangement}
     given: dict[str, Any] = {name: value for name, value in wishes.items() if value is not None}
+    told = told or Told()
+    if told.script is None and (told.recording or told.voices):
+        raise PolytalkError("--recording" if told.recording else "--voice", "there is no --script", "Name one.")
+    if told.script is not None:
+        unused = [("--scene", scene_file), ("--speaker", speakers), ("--arrangement", arrangement)]
+        extra = [name for name, value in unused if value]
+        if extra:
+            raise PolytalkError(extra[0], "the script says this already", "Leave it out, or leave out --script.")
+        return told.read(image, [Box.parse(box) for box in boxes], given)
     if scene_file is not None:
         extra = [name for name, value in (("--image", image), ("--speaker", speakers), ("--box", boxes)) if value]
         if extra:

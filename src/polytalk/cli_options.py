@@ -35,6 +35,20 @@ NegativePrompt = Annotated[str | None, typer.Option(help="What must not happen."
 SceneFile = Annotated[
     Path | None, typer.Option(help="Scene file instead of --image, --speaker and --box.", rich_help_panel=SCENE)
 ]
+Script = Annotated[
+    Path | None,
+    typer.Option(
+        help="Who says what and when: a script (.txt: lines like Anna: Hello.), .srt, .vtt, .rttm or .json.",
+        rich_help_panel=SCENE,
+    ),
+]
+Recording = Annotated[
+    Path | None, typer.Option(help="Sound that the times of --script count in; cut into turns.", rich_help_panel=SCENE)
+]
+Voices = Annotated[
+    list[str] | None,
+    typer.Option("--voice", help="Voice for somebody's texts: Anna=heart. Again for others.", rich_help_panel=SCENE),
+]
 Arrangement = Annotated[
     str | None,
     typer.Option(help="together: all voices start at once. turns: one after the other.", rich_help_panel=SCENE),
