@@ -273,7 +273,8 @@ def test_interruption_leaves_no_broken_file(number, files, model):
     def interrupt(module, arguments):
         if isinstance(module, MultiTalkTransformer3DModel):
             calls.append(list(files.glob(".talk*.part.mp4")))
-            if len(calls) == 35:  # in the second clip, when the first is being written
+            # in the second clip, when the first is being written; again should Python be in a destructor just then
+            if len(calls) >= 35:
                 os.kill(os.getpid(), number)
 
     hook = register_module_forward_pre_hook(interrupt)
@@ -282,7 +283,7 @@ def test_interruption_leaves_no_broken_file(number, files, model):
     finally:
         hook.remove()
     assert result.exit_code == 130
-    assert len(calls) == 35
+    assert 35 <= len(calls) < 40
     assert calls[-1], "no file was being written"
     assert sorted(os.listdir()) == ["left.wav", "right.wav", "two.png"]
     assert signal.getsignal(signal.SIGTERM) == handler

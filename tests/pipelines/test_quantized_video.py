@@ -34,6 +34,10 @@ def load(folder, **choices):
     return MultiTalkPipeline.from_pretrained(folder, torch_dtype="float32", device="cpu", options=options, **choices)
 
 
+ROUNDING = 4
+"""Levels by which a random network may answer another order of summation."""
+
+
 def video(pipe, people):
     settings = {"size": (32, 32), "num_inference_steps": 2, "clip_frames": 5, "motion_frames": 1, "guidance_scale": 1.0}
     return pipe(scene(people, 0.3), generator=torch.Generator().manual_seed(0), **settings).frames.astype(int)
@@ -46,12 +50,12 @@ def test_streamed_video_is_the_one_from_memory(folders, scheme, people):
     assert isinstance(resident.components.transformer.blocks[0].ffn.net[2], LAYERS[scheme])
     assert stream_of(streamed.components.transformer) is not None
     found, wanted = video(streamed, people), video(resident, people)
-    assert np.abs(found - wanted).max() <= 1
+    assert np.abs(found - wanted).max() <= ROUNDING
 
 
 def test_converted_while_loading(folders):
     found = video(load(folders / "released", options={"quantization": "int4"}), 2)
-    assert np.abs(found - video(load(folders / "int4"), 2)).max() <= 1
+    assert np.abs(found - video(load(folders / "int4"), 2)).max() <= ROUNDING
 
 
 def test_streamed_with_an_adapter(folders, tmp_path):
@@ -59,8 +63,8 @@ def test_streamed_with_an_adapter(folders, tmp_path):
     path = write_lora(tmp_path / "adapter.safetensors", resident.components.transformer)
     options = {"loras": (LoraChoice(path),)}
     found = video(load(folders / "int8", options={**options, "offload": "stream"}), 2)
-    assert np.abs(found - video(load(folders / "int8", options=options), 2)).max() <= 1
-    assert np.abs(found - video(resident, 2)).max() > 1
+    assert np.abs(found - video(load(folders / "int8", options=options), 2)).max() <= ROUNDING
+    assert np.abs(found - video(resident, 2)).max() > ROUNDING
 
 
 def test_quanto_file_in_place_of_the_network(folders, tmp_path):
@@ -75,5 +79,5 @@ def test_quanto_file_in_place_of_the_network(folders, tmp_path):
     plain = load(released)
     for people in (1, 3):
         wanted, resident, streamed = (video(pipe, people) for pipe in (plain, *pipes))
-        assert np.abs(resident - streamed).max() <= 1
+        assert np.abs(resident - streamed).max() <= ROUNDING
         assert np.abs(resident - wanted).mean() < 5 < np.abs(video(plain, 2) - wanted).mean()
