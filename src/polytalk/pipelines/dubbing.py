@@ -55,8 +55,9 @@ class ClipGuide:
     masks: Tensor
     """bool (P, h, w): who is where in the clip's first frame."""
 
-    shows_frames: bool = True
-    """Whether a condition that shows the still picture where nothing is known shows the source's frames instead."""
+    shows_frames: bool = False
+    """Whether a condition that shows the still picture where nothing is known shows the source's frames instead: the
+    faces keep more of their looks, but also of what their mouths did before."""
 
     def fill(self, condition: Tensor, num_known: int) -> Tensor:
         """A condition (1, 4 + C, F, h, w) that shows the source after the known latent frames.
@@ -91,7 +92,7 @@ class DubbingSource:
     """Carry boxes along with the faces; False: they stand still."""
     feather: int = FEATHER
     """Latents."""
-    shows_frames: bool = True
+    shows_frames: bool = False
     """See `ClipGuide`."""
     _boxes: list[np.ndarray] = field(default_factory=list)
     """(P, 4) of every frame so far."""
