@@ -1,6 +1,6 @@
-"""Plain scripts, as one writes them down:
+"""Plain scripts, as one writes them down (what stands at the right explains it and is no part of them):
 
-    # Everything after a hash is a comment.
+    # A line that starts with a hash is a comment.
     [<cafe.png> Two friends in a café.]     before the first line: picture and prompt of the scene
     Anna: (voice af_heart)                  a voice for the synthesiser
     Carl:                                   somebody who says nothing; also fixes the order from left to right
