@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polytalk.conditioning.activity import runs
 from polytalk.conditioning.speech import FPS
 
 _WORTH_TELLING = 5
@@ -65,7 +64,8 @@ def warn_of_silenced(activity: np.ndarray, cast: Cast, start: int) -> None:
     told = [person for person, frames in lost.items() if frames >= _WORTH_TELLING]
     if not told:
         return
-    first, last = runs(activity[told].any(axis=0))[0][0], runs(activity[told].any(axis=0))[-1][1]
+    unheard = np.flatnonzero(activity[told].any(axis=0))
+    first, last = int(unheard[0]), int(unheard[-1]) + 1
     voices = len(cast.people)
     at_once = int(activity.sum(axis=0).max())
     why = f"{at_once} people speak at once" if at_once > voices else f"more than {voices} people speak in one clip"
