@@ -7,10 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from polytalk.conditioning.activity import VoiceGate, runs, silent_features, voice_activity
-from polytalk.conditioning.speech import SpeechFeatures, normalise_loudness
+from polytalk import Scene, Speaker
+from polytalk.conditioning.activity import VoiceGate, runs, silent_features, track_gains, voice_activity
+from polytalk.conditioning.speech import SpeechFeatures, conversation_tracks, normalise_loudness
 from polytalk.data.conversation import draw_conversation
 from polytalk.evaluation.held_out import evaluation_voices
+from polytalk.media.audio import Sound
+from polytalk.media.conversation import load_conversation
 
 RATE, FPS = 16_000, 25
 
@@ -83,6 +86,24 @@ def test_a_track_that_merely_hears_the_other():
     active = voice_activity(np.stack([anna + 0.16 * ben, ben + 0.16 * anna]), 200)
     check(active[0], [(0.5, 2.5)])
     check(active[1], [(4.0, 6.5)])
+
+
+def test_somebody_who_only_listens_and_hears_the_other_is_known_by_the_recorded_level():
+    anna = spoken([(0.5, 2.5), (4.0, 6.5)], seed=1)
+    # the listener's track was made as loud as a voice before
+    active = voice_activity(np.stack([anna, anna + noise(8.0, 1e-3)]), 200, gains=np.array([0.0, 15.0]))
+    check(active[0], [(0.5, 2.5), (4.0, 6.5)])
+    assert not active[1].any()
+
+
+def test_gains_are_those_of_the_levelling():
+    quiet = Sound(0.02 * syllables(2.0), 16_000)
+    scene = Scene(
+        np.zeros((32, 32, 3), np.uint8), speakers=[Speaker(quiet.samples, 16_000), Speaker(syllables(2.0), 16_000)]
+    )
+    conversation = load_conversation(scene)
+    gains = track_gains(conversation, conversation_tracks(conversation))
+    assert gains[0] - gains[1] == pytest.approx(-20 * np.log10(0.02), abs=0.1)
 
 
 def test_both_at_once_are_both_heard():

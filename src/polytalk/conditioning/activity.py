@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from polytalk.conditioning.speech import FPS, SAMPLE_RATE, SpeechEncoder, standardise, window_index
+from polytalk.media.conversation import Conversation
 
 _HOP = 160
 """Samples (10 ms) of one measurement of the level."""
@@ -57,26 +58,43 @@ class ActivityConfig:
     """Seconds added behind."""
 
 
-def voice_activity(tracks: np.ndarray, num_frames: int, config: ActivityConfig | None = None) -> np.ndarray:
+def voice_activity(
+    tracks: np.ndarray, num_frames: int, config: ActivityConfig | None = None, gains: np.ndarray | None = None
+) -> np.ndarray:
     """Which frames hold a voice, by its energy with hysteresis.
 
     Args:
         tracks: float32 (P, samples), 16 kHz.
         num_frames: T, at 25 a second; frames beyond the sound are silent.
         config: thresholds.
+        gains: (P,) dB by which each track was made louder than it was recorded (`track_gains`); whether a track merely
+            hears another is a matter of the levels as recorded. None: not at all.
 
     Returns:
         bool (P, T).
     """
     config = config or ActivityConfig()
     levels = np.stack([_levels(track) for track in tracks])
+    recorded = levels if gains is None else levels - np.asarray(gains)[:, None]
     rows = []
     for person, level in enumerate(levels):
         active = _above_threshold(level, config)
-        for other in np.delete(levels, person, axis=0):
-            active &= ~_leaks(level, other, config)
+        for other in np.delete(recorded, person, axis=0):
+            active &= ~_leaks(recorded[person], other, config)
         rows.append(_frames(_rounded_off(active, config), num_frames))
     return np.stack(rows)
+
+
+def track_gains(conversation: Conversation, tracks: np.ndarray) -> np.ndarray:
+    """dB (P,) by which levelled tracks (P, samples) at 16 kHz are louder than the sounds they were made of."""
+    gains = np.zeros(len(tracks))
+    for person, track in enumerate(tracks):
+        sounds = [sound for _, sound in conversation.turns_of(person)]
+        before = sum(float(np.sum(s.samples.astype(np.float64) ** 2)) / s.sample_rate for s in sounds)
+        after = float(np.sum(track.astype(np.float64) ** 2)) / SAMPLE_RATE
+        if before > 0 and after > 0:
+            gains[person] = 10 * np.log10(after / before)
+    return gains
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 import polytalk
-from polytalk.conditioning.activity import VoiceGate, silent_features, voice_activity
+from polytalk.conditioning.activity import VoiceGate, silent_features, track_gains, voice_activity
 from polytalk.conditioning.hearing import hear
 from polytalk.conditioning.loudness import frame_loudness
 from polytalk.conditioning.people import default_boxes, person_masks, scene_boxes
@@ -166,7 +166,8 @@ class MultiTalkPipeline:
         speech = encode_speech(tracks, self._encode_voice)
         negative = self.config.negative_prompt if scene.negative_prompt is None else scene.negative_prompt
         schedule = conversation.schedule
-        activity = voice_activity(tracks, speech.num_frames) & schedule.speaking(speech.num_frames)
+        activity = voice_activity(tracks, speech.num_frames, gains=track_gains(conversation, tracks))
+        activity &= schedule.speaking(speech.num_frames)
         prompts = dict.fromkeys([scene.prompt, *(span.prompt for span in schedule.prompts)])
         texts = {prompt: self.components.encode_text([prompt, negative]) for prompt in prompts}
         return PreparedScene(
