@@ -57,7 +57,8 @@ def choose_size(width: int, height: int, size_class: str = "mini") -> Size:
     aspect, sizes = height / width, SIZE_CLASSES[size_class]
     if size_class == "mini":
         # By ratio, so that tall and wide pictures are treated alike.
-        return sizes[min(sizes, key=lambda ratio: abs(math.log(ratio / aspect)))]
+        # A tie goes to the squarer one, whatever the last digit of a logarithm says.
+        return min(sizes.values(), key=lambda size: (round(abs(math.log(size[0] / size[1] / aspect)), 9), max(size)))
     return sizes[min(sizes, key=lambda ratio: abs(ratio - aspect))]
 
 
