@@ -104,7 +104,7 @@ def test_options_reach_the_pipeline(files, model):
         return read_video("talk.mp4")[0]
 
     plain = video()
-    np.testing.assert_array_equal(video("--seed", 0), plain)
+    np.testing.assert_allclose(video("--seed", 0).astype(int), plain, atol=2)  # sums in another order
     boxes = ("--image", "two.png", "--speaker", "left.wav", "--box", "0,0,40,64", "--speaker", "right.wav")
     for other in (
         ("--seed", 1),
@@ -268,13 +268,13 @@ def test_disk_full(files, model):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interruption_leaves_no_broken_file(number, files, model):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
     handler, calls = signal.getsignal(signal.SIGTERM), []
 
     def interrupt(module, arguments):
         if isinstance(module, MultiTalkTransformer3DModel):
             calls.append(list(files.glob(".talk*.part.mp4")))
-            # in the second clip, when the first is being written; again should Python be in a destructor just then
-            if len(calls) >= 35:
+            if len(calls) == 35:  # in the second clip, when the first is being written
                 os.kill(os.getpid(), number)
 
     hook = register_module_forward_pre_hook(interrupt)
@@ -282,8 +282,9 @@ def test_interruption_leaves_no_broken_file(number, files, model):
         result = generate(model, *TWO, "--arrangement", "turns", "--steps", 30)
     finally:
         hook.remove()
+        signal.signal(signal.SIGINT, before)
     assert result.exit_code == 130
-    assert 35 <= len(calls) < 40
+    assert len(calls) == 35
     assert calls[-1], "no file was being written"
     assert sorted(os.listdir()) == ["left.wav", "right.wav", "two.png"]
     assert signal.getsignal(signal.SIGTERM) == handler

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 from test_cli import TWO, generate, polytalk, write_good_files
@@ -12,6 +13,9 @@ from polytalk.errors import PolytalkError
 from polytalk.media.video import read_video
 from polytalk.pipelines import PipelineConfig
 from polytalk.scene import Scene, Speaker
+
+ROUNDING = 4
+"""Levels by which a random network may answer weights that lie elsewhere in memory."""
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +100,11 @@ def test_sampling_options_reach_the_pipeline(files, model):
     def video(*arguments):
         result = generate(model, *TWO, "--size", "48x32", "--force", *arguments)
         assert result.exit_code == 0, result.stderr
-        return read_video("talk.mp4")[0]
+        return read_video("talk.mp4")[0].astype(int)
 
     plain = video()
     for other in (("--shift", 9), ("--preset", "balanced"), ("--clip-frames", 5), ("--offload", "group")):
-        changed = (video(*other) != plain).any()
+        changed = np.abs(video(*other) - plain).max() > ROUNDING
         assert changed == (other[0] != "--offload"), other
 
 
