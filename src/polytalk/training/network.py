@@ -71,7 +71,12 @@ class NetworkConfig:
     motion_frames: tuple[float, ...] = (0.7, 0.2, 0.1)
     """Shares of clips whose first 1, 2, ... latent frames are known."""
     motion_noise: float = 0.05
-    """Deviation of the noise on known latent frames behind the first."""
+    """Largest deviation of the noise on motion frames, drawn per clip. This and the next two are the wear of earlier
+    clips, so that the network trusts the reference picture more than its own output."""
+    motion_blur: float = 0.0
+    """Largest share of motion frames that is replaced by the mean of 3 x 3 latent pixels, drawn per clip."""
+    motion_offset: float = 0.0
+    """Deviation of a constant per clip and channel added to motion frames: a drift of colour."""
     drop_fill: float = 0.03
     """Share of clips whose later condition frames are zero instead of the reference picture."""
     shift: float = 2.0
@@ -191,11 +196,20 @@ class ClipLoss:
         still = batch["still"].float()
         still = torch.cat([still, still[:, :, -1:].expand(-1, -1, frames - still.shape[2], -1, -1)], dim=2)
         filled = (torch.rand(size, generator=generator) >= config.drop_fill).view(-1, 1, 1, 1, 1)
-        disturbed = clean + config.motion_noise * torch.randn(clean.shape, generator=generator)
-        disturbed[:, :, 0] = torch.where((known > 1).view(-1, 1, 1, 1), disturbed[:, :, 0], clean[:, :, 0])
-        condition = torch.where(is_known, disturbed, still * filled)
+        worn = torch.where((known > 1).view(-1, 1, 1, 1, 1), self._wear(clean, generator), clean)
+        condition = torch.where(is_known, worn, still * filled)
         mask = is_known.float().expand(-1, 4, -1, height, width)
         return torch.cat([noisy, mask, condition], dim=1)
+
+    def _wear(self, clean: Tensor, generator: torch.Generator) -> Tensor:
+        """Latents (B, C, F, h, w) as the end of an earlier, imperfect clip might show them."""
+        config = self.config
+        per_clip = (len(clean), 1, 1, 1, 1)
+        mean = F.avg_pool3d(clean, (1, 3, 3), 1, (0, 1, 1), count_include_pad=False)
+        worn = torch.lerp(clean, mean, config.motion_blur * torch.rand(per_clip, generator=generator))
+        noise = torch.rand(per_clip, generator=generator) * torch.randn(clean.shape, generator=generator)
+        offset = torch.randn((*clean.shape[:2], 1, 1, 1), generator=generator)
+        return worn + config.motion_noise * noise + config.motion_offset * offset
 
     def _errors(
         self, predicted: Tensor, clean: Tensor, flags: Tensor, sigma: Tensor, known: Tensor
