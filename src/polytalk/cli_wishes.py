@@ -13,7 +13,7 @@ from polytalk.errors import PolytalkError
 if TYPE_CHECKING:
     from polytalk.conditioning.picture import Size
     from polytalk.pipelines.config import PipelineConfig
-    from polytalk.pipelines.options import LoadOptions, LoraChoice
+    from polytalk.pipelines.options import LoadOptions
     from polytalk.pipelines.parallel import ParallelChoice
     from polytalk.scene import Scene
 
@@ -127,12 +127,12 @@ class Wishes:
         Raises:
             PolytalkError: one is unknown, or two exclude each other.
         """
-        from polytalk.pipelines.options import LoadOptions
+        from polytalk.pipelines.options import LoadOptions, LoraChoice
 
         levers = {name: getattr(self, name) for name in _LEVERS if getattr(self, name) is not None}
         cache, threshold = self._step_cache()
         return LoadOptions(
-            loras=tuple(_parse_lora(text) for text in self.loras),
+            loras=tuple(LoraChoice.parse(text) for text in self.loras),
             attention_backend=self.attention,
             step_cache=cache,
             step_cache_threshold=threshold,
@@ -205,21 +205,6 @@ def _parse_size(text: str) -> tuple[int, ...]:
         near = "x".join(str(max(_STEP, round(side / _STEP) * _STEP)) for side in sides)
         raise PolytalkError("--size", f"{text} has a side that is no multiple of {_STEP}", f"Give e.g. {near}.")
     return sides
-
-
-def _parse_lora(text: str) -> LoraChoice:
-    """FILE or FILE:SCALE; a file's name may hold colons."""
-    from polytalk.pipelines.options import LoraChoice
-
-    path, colon, scale = text.rpartition(":")
-    if colon and path and not Path(text).exists():
-        try:
-            return LoraChoice(path, float(scale))
-        except ValueError:
-            if Path(path).exists():
-                problem = f"{scale!r} of {text} is no scale"
-                raise PolytalkError("--lora", problem, "Give FILE or FILE:SCALE, e.g. x.safetensors:0.8.") from None
-    return LoraChoice(text)
 
 
 def wishes_of(given: dict[str, Any]) -> Wishes:

@@ -10,6 +10,7 @@ On disk a quantised weight `NAME` lies beside its scales `NAME_scale` (see the c
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
@@ -26,7 +27,7 @@ INT4_GROUP = 64
 Layer = TypeVar("Layer", bound="QuantizedLinear")
 
 
-class QuantizedLinear(nn.Linear):
+class QuantizedLinear(nn.Linear, ABC):
     """A linear layer with packed weights; subclasses say how they are packed.
 
     Attributes beside those of `nn.Linear` (whose `weight` holds the packed integers, without gradient):
@@ -50,14 +51,9 @@ class QuantizedLinear(nn.Linear):
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.register_buffer("weight_scale", weight_scale)
 
-    @classmethod
-    def from_linear(cls, linear: nn.Linear) -> Self:
-        """The quantised form of `linear`, on its device; the bias is shared."""
-        raise NotImplementedError
-
+    @abstractmethod
     def dequantize(self, dtype: torch.dtype) -> Tensor:
         """The weight (out_features, in_features) in `dtype`."""
-        raise NotImplementedError
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""

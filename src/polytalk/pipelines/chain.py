@@ -297,6 +297,17 @@ class ClipChain:
     @torch.no_grad()
     def _make(self, clip: Clip) -> Tensor:
         """One clip's frames (1, 3, T, H, W) in -1..1, motion frames included."""
+        latents = self._sample(clip)
+        self._report(Stage.DECODE, clip, self.settings.schedule.num_steps)
+        video = self.components.decode_video(latents).float().clamp(-1, 1)
+        shown = self._shown(video)
+        if self.settings.carry_over == "latent":
+            motion, decoded = (frames[:, :, -self.settings.planner.motion_frames :] for frames in (shown, video))
+            self.carried = carried_latents(self.components, latents, motion, None if shown is video else decoded)
+        return shown
+
+    def _sample(self, clip: Clip) -> Tensor:
+        """One clip's clean latents (1, C, F, h, w). Keys, values and the condition (gigabytes at 14B) end with it."""
         self._report(Stage.ENCODE, clip)
         self._choose_picture(clip)
         self._choose_cast(clip)
@@ -313,14 +324,7 @@ class ClipChain:
         velocity = self._guided_velocity(clip, condition, step_cache)
         self._report(Stage.DENOISE, clip)
         with step_cache or nullcontext():
-            latents = self._denoise(clip, velocity, condition)
-        self._report(Stage.DECODE, clip, self.settings.schedule.num_steps)
-        video = self.components.decode_video(latents).float().clamp(-1, 1)
-        shown = self._shown(video)
-        if self.settings.carry_over == "latent":
-            motion, decoded = (frames[:, :, -self.settings.planner.motion_frames :] for frames in (shown, video))
-            self.carried = carried_latents(self.components, latents, motion, None if shown is video else decoded)
-        return shown
+            return self._denoise(clip, velocity, condition)
 
     def _shown(self, video: Tensor) -> Tensor:
         """A clip (1, 3, T, H, W) in -1..1 as the audience sees it; itself if that is as decoded."""

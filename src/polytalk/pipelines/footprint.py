@@ -83,9 +83,7 @@ class Workload:
         stages["preparing the clip"] = base + context.making
         stages["denoising"] = base + context.device + self._call_peak(options)
         # colours are matched frame by frame on what the autoencoder has given
-        stages["decoding"] = (
-            base + context.device + max(decode.peak_bytes, parts.finish.peak_bytes + decode.result_bytes)
-        )
+        stages["decoding"] = base + max(decode.peak_bytes, parts.finish.peak_bytes + decode.result_bytes)
         host = self._host(weights, stages, options) + context.host
         return Footprint(stages, host, weights.total)
 

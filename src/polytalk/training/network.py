@@ -265,6 +265,8 @@ def train(config: NetworkConfig) -> Path:
     worker = loop.worker
     assert isinstance(worker, MiniNetwork)
     if config.compile:
+        # a graph for every size and task
+        torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
         for block in worker.transformer.blocks:
             block.compile(dynamic=False)
     pools = [LatentPool(task.pool, autoencoder, encoder, model.text_encoder) for task in config.tasks]
