@@ -61,6 +61,7 @@ def generate(
     motion_frames: opt.MotionFrames = None,
     strength: opt.Strength = None,
     colour: opt.Colour = None,
+    hold_still: opt.HoldStill = None,
     carry_over: opt.CarryOver = None,
     fixed_masks: opt.FixedMasks = False,
     ungated: opt.Ungated = False,

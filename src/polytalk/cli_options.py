@@ -173,6 +173,14 @@ Colour = Annotated[
         rich_help_panel=SAMPLING,
     ),
 ]
+HoldStill = Annotated[
+    float | None,
+    typer.Option(
+        help="How far places that have not changed show the picture itself, 0 to 1.",
+        show_default="the model's",
+        rich_help_panel=SAMPLING,
+    ),
+]
 FixedMasks = Annotated[
     bool,
     typer.Option(

@@ -68,6 +68,8 @@ class Wishes:
     """Noise in a source video."""
     colour: float | None = None
     """How far colours are matched."""
+    hold_still: float | None = None
+    """How far what has not moved shows the picture."""
     carry_over: str | None = None
     """pixels or latent."""
     fixed_masks: bool = False
@@ -115,6 +117,7 @@ class Wishes:
             "motion_frames": self.motion_frames,
             "strength": self.strength,
             "colour_strength": self.colour,
+            "hold_still": self.hold_still,
             "carry_over": self.carry_over,
             "carry_masks": False if self.fixed_masks else None,
             "gate_silence": False if self.ungated else None,

@@ -200,11 +200,17 @@ class DriftReport:
 
 
 WAYS: dict[str, dict[str, Any]] = {
-    "nothing": {"colour_strength": 0.0, "carry_over": "pixels"},
-    "colour": {"colour_strength": 1.0, "colour_region": "all", "carry_over": "pixels"},
-    "colour, still": {"colour_strength": 1.0, "colour_region": "still", "carry_over": "pixels"},
-    "latent": {"colour_strength": 0.0, "carry_over": "latent"},
-    "latent, colour still": {"colour_strength": 1.0, "colour_region": "still", "carry_over": "latent"},
+    "nothing": {"colour_strength": 0.0, "carry_over": "pixels", "hold_still": 0.0},
+    "held still": {"colour_strength": 0.0, "carry_over": "pixels", "hold_still": 1.0},
+    "colour": {"colour_strength": 1.0, "colour_region": "all", "carry_over": "pixels", "hold_still": 0.0},
+    "colour, still": {"colour_strength": 1.0, "colour_region": "still", "carry_over": "pixels", "hold_still": 0.0},
+    "latent": {"colour_strength": 0.0, "carry_over": "latent", "hold_still": 0.0},
+    "latent, colour still": {
+        "colour_strength": 1.0,
+        "colour_region": "still",
+        "carry_over": "latent",
+        "hold_still": 0.0,
+    },
 }
 """Each measure against drift, off and on."""
 

@@ -20,6 +20,7 @@ from polytalk.conditioning.speech import FPS, SpeechFeatures
 from polytalk.diffusion import draw_noise, sample
 from polytalk.media.audio import Sound
 from polytalk.media.colour import match_colour
+from polytalk.media.stillness import hold_still
 from polytalk.pipelines.carry_over import carried_latents, with_carried
 from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip, latent_frames
 from polytalk.pipelines.components import Components, build_condition
@@ -331,7 +332,8 @@ class ClipChain:
         if self._guide is not None:
             return self._guide.composite(video)  # its colours are held by what is around them
         still_only = self.settings.colour_region == "still"
-        return match_colour(video, self.picture, self.settings.colour_strength, still_only=still_only)
+        matched = match_colour(video, self.picture, self.settings.colour_strength, still_only=still_only)
+        return hold_still(matched, self.picture, self.settings.hold_still)
 
     def _step_cache(self, clip: Clip) -> StepCache | None:
         """A cache for the steps of this clip alone."""

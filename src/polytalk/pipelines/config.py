@@ -55,6 +55,8 @@ class PipelineConfig:
     """Which frame sizes to choose from by the picture's aspect (see `polytalk.conditioning.picture`)."""
     colour_strength: float = 1.0
     """How far each frame's colours are matched to the picture's: 0 is off, 1 is fully."""
+    hold_still: float = 0.0
+    """How far places that have not changed show the picture itself, 0 to 1 (see `polytalk.media.stillness`)."""
     colour_region: Literal["all", "still"] = "all"
     """What the colours are compared on: whole frames as in the release, or what shows the same as in the picture."""
     carry_over: Literal["pixels", "latent"] = "pixels"
@@ -87,6 +89,8 @@ class PipelineConfig:
         ClipPlanner(self.clip_frames, self.motion_frames)
         if not 0 <= self.colour_strength <= 1:
             raise PolytalkError("colour_strength", f"it is {self.colour_strength}", "Give a number from 0 to 1.")
+        if not 0 <= self.hold_still <= 1:
+            raise PolytalkError("hold_still", f"it is {self.hold_still}", "Give a number from 0 to 1.")
         if self.trained_voices is not None and self.trained_voices < 1:
             raise PolytalkError("trained_voices", f"it is {self.trained_voices}", "Give at least 1, or nothing.")
         if self.fill_condition not in ("zero", "reference"):
@@ -155,6 +159,8 @@ class RunChoices(TypedDict, total=False):
     """How far colours are matched to the picture's, 0 to 1."""
     colour_region: Literal["all", "still"] | None
     """What they are compared on."""
+    hold_still: float | None
+    """How far places that have not changed show the picture itself, 0 to 1."""
     carry_over: Literal["pixels", "latent"] | None
     """How motion frames are taken over."""
     strength: float | None
@@ -194,6 +200,8 @@ class RunSettings:
     """Masks follow the people."""
     gate_silence: bool = True
     """Silence where nobody speaks."""
+    hold_still: float = 0.0
+    """0 to 1."""
 
     @classmethod
     def choose(cls, config: PipelineConfig, **choices: Unpack[RunChoices]) -> RunSettings:
@@ -222,6 +230,7 @@ class RunSettings:
             strength=chosen.strength,
             carry_masks=chosen.carry_masks,
             gate_silence=chosen.gate_silence,
+            hold_still=chosen.hold_still,
         )
 
 

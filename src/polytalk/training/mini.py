@@ -12,6 +12,7 @@ MINI = PipelineConfig(
     motion_frames=5,
     size_class="mini",
     colour_strength=0.0,
+    hold_still=1.0,
     fill_condition="reference",
     keep_picture=True,
     carry_masks=True,
