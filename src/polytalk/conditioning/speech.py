@@ -76,8 +76,11 @@ def conversation_tracks(conversation: Conversation, min_seconds: float = MIN_SEC
     """Everybody's voice at 16 kHz and the same loudness, at its times: float32 (people, samples).
 
     A voice's loudness is measured over all of its utterances, joined without the silence between them, so that a
-    whisper stays softer than a shout. With one sound per person it is what `speech_tracks` gives.
+    whisper stays softer than a shout. With one sound per person it is what `speech_tracks` gives. A soundtrack that
+    goes on after the last word adds silence.
     """
+    heard = conversation.soundtrack
+    min_seconds = max(min_seconds, heard.seconds if heard is not None else 0.0)
     tracks = [_voice_track(conversation, person) for person in range(conversation.schedule.num_speakers)]
     length = max([round(min_seconds * SAMPLE_RATE), *map(len, tracks)])
     return np.stack([np.pad(track, (0, length - len(track))) for track in tracks])

@@ -27,6 +27,8 @@ class Conversation:
     """When."""
     sounds: tuple[Sound, ...]
     """Of each of the schedule's turns, at its own rate and loudness."""
+    soundtrack: Sound | None = None
+    """What the audience hears instead of all of them together."""
 
     def turns_of(self, speaker: int) -> Iterator[tuple[Turn, Sound]]:
         """One person's turns and their sounds."""
@@ -34,7 +36,14 @@ class Conversation:
         return ((turn, sound) for turn, sound in pairs if turn.speaker == speaker)
 
     def mix(self, min_seconds: float = MIN_SECONDS) -> Sound:
-        """What the audience hears: all at the highest rate among them, turned down as a whole if it would pass ±1."""
+        """What the audience hears: all at the highest rate among them, turned down as a whole if it would pass ±1.
+
+        A soundtrack is heard as it is, followed by silence if voices go on after it.
+        """
+        if self.soundtrack is not None:
+            sound, seconds = self.soundtrack, max(self.schedule.seconds, min_seconds)
+            missing = round(seconds * sound.sample_rate) - len(sound.samples)
+            return Sound(np.pad(sound.samples, (0, max(0, missing))), sound.sample_rate)
         rate = max(sound.sample_rate for sound in self.sounds)
         pairs = zip(self.schedule.turns, self.sounds, strict=True)
         placed = [(turn.start, resample(sound.samples, sound.sample_rate, rate)) for turn, sound in pairs]
@@ -62,7 +71,15 @@ def load_conversation(scene: Scene, synthesise: Synthesiser | None = None) -> Co
             said.append(_load(utterance, field, recordings))
     lengths = [None if track is None else track.seconds for track in tracks]
     schedule = lay_out(scene, [sound.seconds for sound in said], lengths)
-    return Conversation(schedule, (*(track for track in tracks if track is not None), *said))
+    soundtrack = _soundtrack(scene, recordings)
+    return Conversation(schedule, (*(track for track in tracks if track is not None), *said), soundtrack)
+
+
+def _soundtrack(scene: Scene, recordings: dict[Path, Sound]) -> Sound | None:
+    given = scene.soundtrack
+    if given is None or isinstance(given, tuple):
+        return None if given is None else sound_of(*given, "soundtrack")
+    return recordings.get(given) or load_audio(given, "soundtrack")
 
 
 def lay_down(placed: list[tuple[float, np.ndarray]], sample_rate: int, min_seconds: float = 0.0) -> np.ndarray:

@@ -81,7 +81,7 @@ class Video:
         picture = load_image(scene.image)
         scene_boxes(scene, picture.width, picture.height)
         offsets = [speaker.offset for speaker in scene.speakers]
-        if scene.utterances:
+        if scene.utterances or scene.soundtrack is not None:
             samples = conversation_tracks(hear(scene)).shape[-1]
         else:
             samples = arrange(load_voices(scene), SAMPLE_RATE, scene.arrangement, offsets).shape[-1]

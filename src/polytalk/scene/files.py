@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,6 +86,10 @@ class SceneFile(_Strict):
     speakers: list[SpeakerFile] = Field(description="From left to right, or in any order with boxes.")
     utterances: list[UtteranceFile] = Field([], description="What is said, in order.")
     cues: list[CueFile] = Field([], description="What changes on the way.")
+    soundtrack: str | None = Field(None, description="What the audience hears instead of the voices together: a file.")
+    casting: dict[str, Any] | None = Field(
+        None, description="How `polytalk cast` came to this scene: for people to read, without effect."
+    )
 
 
 def read_scene(path: Path) -> Scene:
@@ -117,12 +122,12 @@ def parse_scene(source: TextFile) -> Scene:
         raise source.at(find_value(source.text, _scene_place(error.field)), error) from None
 
 
-def write_scene(scene: Scene, path: Path, *, force: bool) -> None:
-    """See `Scene.to_json`."""
-    write_text(path, format_scene(scene, path), force=force)
+def write_scene(scene: Scene, path: Path, *, force: bool, casting: Mapping[str, Any] | None = None) -> None:
+    """See `Scene.to_json`; `casting` stands in the file for people to read."""
+    write_text(path, format_scene(scene, path, casting), force=force)
 
 
-def format_scene(scene: Scene, path: Path) -> str:
+def format_scene(scene: Scene, path: Path, casting: Mapping[str, Any] | None = None) -> str:
     """A scene as the text of a file at `path`.
 
     Raises:
@@ -138,6 +143,10 @@ def format_scene(scene: Scene, path: Path) -> str:
         content["utterances"] = [_utterance_entry(utterance, path) for utterance in scene.utterances]
     if scene.cues:
         content["cues"] = [_cue_entry(cue, path) for cue in scene.cues]
+    if scene.soundtrack is not None:
+        content["soundtrack"] = relative_name(scene.soundtrack, "soundtrack", path)
+    if casting:
+        content["casting"] = dict(casting)
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -220,7 +229,8 @@ def _own_scene(file: SceneFile, source: TextFile) -> Scene:
         values["boxes"] = None if cue.boxes is None else [placed("cues", i, box.box) for box in cue.boxes]
         cues.append(placed("cues", i, Cue, **values))
     image = find(file.image, "image")
-    return Scene(image, file.prompt, speakers, file.arrangement, file.negative_prompt, utterances, cues)
+    soundtrack = find(file.soundtrack, "soundtrack")
+    return Scene(image, file.prompt, speakers, file.arrangement, file.negative_prompt, utterances, cues, soundtrack)
 
 
 def _field(place: tuple[str | int, ...]) -> str:

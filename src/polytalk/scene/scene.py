@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from polytalk.errors import PolytalkError
 from polytalk.scene.box import Box
 from polytalk.scene.speaker import Speaker
 from polytalk.scene.utterance import Cue, Utterance
-from polytalk.scene.values import checked_image, same
+from polytalk.scene.values import checked_audio, checked_image, checked_sample_rate, same
 
 ARRANGEMENTS = ("together", "turns")
 
@@ -43,6 +45,9 @@ class Scene:
     cues: Sequence[Cue] = ()
     """What changes on the way. Kept as a tuple: those at a time, then those with an utterance, which have the last word
     when both fall together."""
+    soundtrack: Any = None
+    """What the audience hears: a file, or (samples, Hz); None: all voices together. The voices still move the mouths,
+    so that a recording cut into voices is heard whole, with room and music. The video lasts as long as it does."""
 
     def __post_init__(self) -> None:
         if self.image is None:
@@ -52,6 +57,7 @@ class Scene:
             raise PolytalkError("prompt", f"it is a {type(self.prompt).__name__}", "Give text; it may be empty.")
         if self.arrangement not in ARRANGEMENTS:
             raise PolytalkError("arrangement", f"{self.arrangement!r} is unknown", 'Use "together" or "turns".')
+        object.__setattr__(self, "soundtrack", _checked_soundtrack(self.soundtrack))
         self._check_speakers()
         self._check_utterances()
         self._check_cues()
@@ -151,7 +157,7 @@ class Scene:
             return NotImplemented
         names = ("prompt", "speakers", "arrangement", "negative_prompt", "utterances", "cues")
         equal = all(getattr(self, name) == getattr(other, name) for name in names)
-        return equal and same(self.image, other.image)
+        return equal and same(self.image, other.image) and _same_sound(self.soundtrack, other.soundtrack)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -209,6 +215,32 @@ class Scene:
         from polytalk.scene.files import write_scene
 
         write_scene(self, Path(path), force=force)
+
+
+def _checked_soundtrack(sound: Any) -> Path | tuple[np.ndarray, int] | None:
+    """A file, or samples with their rate.
+
+    Raises:
+        PolytalkError: it is neither.
+    """
+    if sound is None or isinstance(sound, str | Path):
+        found = checked_audio(sound, "soundtrack")
+        assert not isinstance(found, np.ndarray)
+        return found
+    try:
+        samples, rate = sound
+    except (TypeError, ValueError):
+        raise PolytalkError("soundtrack", f"it is a {type(sound).__name__}", "Give a file, or (samples, Hz).") from None
+    array = np.asarray(samples)
+    checked = checked_sample_rate(rate, array, "soundtrack")
+    assert checked is not None
+    return array, checked
+
+
+def _same_sound(left: Any, right: Any) -> bool:
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return left[1] == right[1] and same(left[0], right[0])
+    return type(left) is type(right) and bool(left == right)
 
 
 def check_boxes(boxes: Sequence[Box], width: int, height: int) -> None:
