@@ -1,20 +1,23 @@
 """Plans: estimates of memory against what runs take, and the choice of settings that fit."""
 
 import dataclasses
+import gc
 
 import pytest
 import torch
-from tiny_model import scene, tiny_components
+from tiny_model import scene, tiny_components, tiny_pipeline
 from tiny_wan import write_released
 from torch.profiler import ProfilerActivity, profile
 
 from polytalk import MultiTalkPipeline, PolytalkError
+from polytalk.models.transformer import Conditioning
 from polytalk.pipelines.activations import Activations
 from polytalk.pipelines.cost import VideoSize, call_flops
 from polytalk.pipelines.hardware import GIB, GPUS, Device, choose_device, find_gpu, parse_bytes
 from polytalk.pipelines.model_sizes import describe_model
 from polytalk.pipelines.options import LoadOptions
 from polytalk.pipelines.plan import LEVERS, Request, Video, describe_options, make_plan
+from polytalk.pipelines.progress import Stage
 from polytalk.pipelines.rehearsal import LiveBytes, measure
 
 TOLERANCE = 0.15
@@ -75,6 +78,24 @@ def test_peaks_are_those_of_a_run(released, people, size, guidance, levers):
     estimated = plan.asked.footprint.stages
     for stage in ("encoding the picture", "denoising", "decoding"):
         assert estimated[stage] == pytest.approx(measured[stage], rel=TOLERANCE), stage
+
+
+def test_keys_and_values_are_gone_while_frames_are_decoded(large):
+    alive = {}
+
+    def progress(event):
+        gc.collect()
+        kept = [thing for thing in gc.get_objects() if type(thing) is Conditioning]
+        alive[event.stage] = max(alive.get(event.stage, 0), len(kept))
+
+    list(tiny_pipeline().stream(scene(2), size=(32, 48), seed=0, progress=progress))
+    assert alive[Stage.DENOISE] > 0
+    assert alive[Stage.DECODE] == 0
+    video, levers = Video(2, 81, (480, 832)), (LoadOptions(), frozenset(LEVERS))
+    plans = [make_plan(Request(large, video, CPU, 256 * GIB, *levers, choices)) for choices in (NONE, FULL_GUIDANCE)]
+    one, three = (plan.asked.footprint.stages for plan in plans)
+    assert one["decoding"] == three["decoding"]  # however many predictions there were
+    assert one["denoising"] < three["denoising"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
