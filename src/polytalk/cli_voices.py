@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import wave
 from pathlib import Path
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from polytalk.conditioning.synthesis import Synthesizer, find_voice, list_voices
 from polytalk.errors import PolytalkError
-from polytalk.media.audio import Sound
-from polytalk.media.output import check_target, replace_when_done
+from polytalk.media.audio import save_sound
+from polytalk.media.output import check_target
 
 SAMPLES = {
     "en": "Good morning! What a beautiful view from up here.",
@@ -64,16 +62,5 @@ def write_sample(
     check_target(output, force=force)
     voice = find_voice(name, language, "--sample")
     speech = Synthesizer().synthesize(SAMPLES[voice.language] if text is None else text, voice.name, language)
-    write_wav(output, speech.sound, force=force)
+    save_sound(output, speech.sound, force=force)
     typer.echo(f"{output}: {voice.name}, {speech.seconds:.1f} s")
-
-
-def write_wav(path: Path, sound: Sound, *, force: bool = False) -> None:
-    """A sound as 16-bit WAV; nothing is left half-written.
-
-    Raises:
-        PolytalkError: the file exists and `force` is not set, or cannot be written.
-    """
-    with replace_when_done(path, force=force) as temporary, wave.open(str(temporary), "wb") as file:
-        file.setparams((1, 2, sound.sample_rate, 0, "NONE", "not compressed"))
-        file.writeframes((np.clip(sound.samples, -1, 1) * 32767).round().astype("<i2").tobytes())

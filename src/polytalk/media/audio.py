@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import soxr
 
 from polytalk.errors import PolytalkError
+from polytalk.media.output import replace_when_done
 from polytalk.scene import MAX_SAMPLE_RATE, MAX_SECONDS, MIN_SAMPLE_RATE, Scene
 from polytalk.timeline.schedule import check_length, track_starts
 
@@ -154,6 +156,17 @@ def load_voices(scene: Scene) -> tuple[Sound | None, ...]:
         None if speaker.audio is None else sound_of(speaker.audio, speaker.sample_rate, f"speaker {number}")
         for number, speaker in enumerate(scene.speakers, start=1)
     )
+
+
+def save_sound(path: Path, sound: Sound, *, force: bool = False) -> None:
+    """Write a sound as 16-bit WAV; nothing is left half-written.
+
+    Raises:
+        PolytalkError: the file exists and `force` is off, or it cannot be written.
+    """
+    with replace_when_done(path, force=force) as temporary, wave.open(str(temporary), "wb") as file:
+        file.setparams((1, 2, sound.sample_rate, 0, "NONE", "not compressed"))
+        file.writeframes((np.clip(sound.samples, -1, 1) * 32767).round().astype("<i2").tobytes())
 
 
 def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
