@@ -28,6 +28,7 @@ from polytalk.pipelines.config import PipelineConfig, RunSettings
 from polytalk.pipelines.denoising import GuidedVelocity, branch_conditioning
 from polytalk.pipelines.dubbing import ClipGuide, DubbingSource
 from polytalk.pipelines.following import Appearance, follow, have_moved
+from polytalk.pipelines.observing import ClipObserver, SeenClip
 from polytalk.pipelines.offload import HOST
 from polytalk.pipelines.options import LoadOptions
 from polytalk.pipelines.output import ClipOutput
@@ -144,6 +145,7 @@ class ClipChain:
         seed: of the noise, instead of `generator`: each clip then has a generator of its own, so that it can be made
             again without those before it.
         store: where finished clips are kept, and found again; it also has the plan. Needs a seed.
+        observer: shown what the network sees.
     """
 
     def __init__(
@@ -158,12 +160,13 @@ class ClipChain:
         *,
         seed: int | None = None,
         store: ClipStore | None = None,
+        observer: ClipObserver | None = None,
     ) -> None:
         self.options = options or LoadOptions()
         settings = settings if scene.source is None else settings.for_source()
         self.components, self.config, self.settings = components, config, settings
         self.scene, self.generator, self.report = scene, generator, report
-        self.seed, self.store = seed, store
+        self.seed, self.store, self.observer = seed, store, observer
         self.clips = store.clips if store is not None else plan_clips(scene, settings, self.options)
         self.picture = to_network(scene.pixels).to(components.device)
         """(1, 3, 1, H, W) in -1..1."""
@@ -338,7 +341,7 @@ class ClipChain:
     def _step_cache(self, clip: Clip) -> StepCache | None:
         """A cache for the steps of this clip alone."""
         kind = self.options.step_cache
-        if kind is None:
+        if kind is None or (self.observer is not None and self.observer.every_step):
             return None
         return StepCache(
             self.components.transformer,
@@ -347,7 +350,7 @@ class ClipChain:
             threshold=self.options.step_cache_threshold,
             numbers=self.options.step_cache_numbers,
             size_class=self.config.size_class,
-            keep_last=self._reads_labels(clip),
+            keep_last=self._reads_labels(clip) or self.observer is not None,
         )
 
     def _reads_labels(self, clip: Clip) -> bool:
@@ -389,24 +392,38 @@ class ClipChain:
         shown, schedule = condition[:, _MASK_CHANNELS:], self.settings.schedule
         num_known = latent_frames(self.known.shape[2])
         known = shown[:, :, :num_known] if clip.index or self.config.keep_picture else None
-        watched = self._reads_labels(clip)
-        velocity.watch_labels = watched and schedule.num_steps == 1
+        reads_labels = self._reads_labels(clip)
+
+        def before_step(index: int) -> None:
+            last = index == schedule.num_steps - 1
+            velocity.watch_labels = reads_labels and last
+            velocity.watch_maps = self.observer is not None and (last or self.observer.every_step)
 
         def after_step(index: int, timestep: Tensor, latents: Tensor) -> None:
-            velocity.watch_labels = watched and index == schedule.num_steps - 2  # the next step is the last
+            self._show_maps(clip, velocity, index)
+            before_step(index + 1)
             self._report(Stage.DENOISE, clip, index + 1)
 
+        before_step(0)
         generator = self.generator if self.seed is None else clip_generator(self.seed, clip.index)
         noise = draw_noise(tuple(shown.shape), generator, shown.device)
         source = None if self._guide is None else self._guide.source
         clean = sample(velocity, noise, schedule, known=known, source=source, generator=generator, callback=after_step)
         self._labels = None
-        if velocity.labels is not None:
+        if reads_labels and velocity.labels is not None:
             block = self.config.label_block
             labels = velocity.labels[len(velocity.labels) // 2 if block is None else block]
             begins = (clip.num_frames - self.settings.planner.motion_frames) // TEMPORAL_STRIDE
             self._labels = labels[begins]
         return clean
+
+    def _show_maps(self, clip: Clip, velocity: GuidedVelocity, step: int) -> None:
+        """Hand on what the network saw in a step, if it was looked at."""
+        if self.observer is None or not velocity.maps or velocity.labels is None:
+            return
+        people, masks = self.cast.people, self.masks[list(self.cast.people)]
+        steps = self.settings.schedule.num_steps
+        self.observer.see(SeenClip.of(clip, step, steps, people, masks, velocity.maps, velocity.labels))
 
     def _report(self, stage: Stage, clip: Clip, step: int = 0) -> None:
         self.report(Progress(stage, clip.index, len(self.clips), step, self.settings.schedule.num_steps))

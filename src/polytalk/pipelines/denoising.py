@@ -89,13 +89,18 @@ class GuidedVelocity:
         """Set before a call to have `labels` filled by it."""
         self.labels: list[Tensor] | None = None
         """Per block (F, H / 2, W / 2): who each token of the full prediction belongs to, P for the background."""
+        self.watch_maps = False
+        """Set before a call to have `maps`, and `labels`, filled by it."""
+        self.maps: list[Tensor] | None = None
+        """Of the latest call, per block (P + 1, L): mean attention to a token of each person and of the background."""
 
     def __call__(self, latents: Tensor, timestep: Tensor) -> Tensor:
         """Latents (1, C, F, H, W) at a timestep () to the guided velocity, float32."""
         size = len(self.branches) if self._batched else 1
         model_input = torch.cat([latents, self.condition], dim=1).expand(size, -1, -1, -1, -1)
         outputs = []
-        if self.watch_labels and self._step_cache is not None:
+        watched, self.maps = self.watch_labels or self.watch_maps, None
+        if watched and self._step_cache is not None:
             self._step_cache.before_maps()
         for index, conditioning in enumerate(self._calls):
             masks = self.speaker_masks
@@ -111,11 +116,14 @@ class GuidedVelocity:
                     timestep.expand(size),
                     conditioning=conditioning,
                     speaker_masks=masks,
-                    return_labels=self.watch_labels and index == 0 and masks is not None,
+                    return_reference_maps=self.watch_maps and index == 0 and masks is not None,
+                    return_labels=watched and index == 0 and masks is not None,
                 )
             outputs.append(result.sample.float())
             if result.labels is not None:
                 self.labels = [labels[0] for labels in result.labels]
+            if result.reference_maps is not None:
+                self.maps = [reference_map[0] for reference_map in result.reference_maps]
         self._step += 1
         predictions = torch.cat(outputs).split(1)
         return self._guided.combine(dict(zip(self.branches, predictions, strict=True)))

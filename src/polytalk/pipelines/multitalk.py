@@ -29,6 +29,7 @@ from polytalk.pipelines.components import Components, MiniComponents, load_mini,
 from polytalk.pipelines.config import INDEX_NAME, ModelIndex, PipelineConfig, RunChoices, RunSettings
 from polytalk.pipelines.dubbing import dubbing_source, source_rows
 from polytalk.pipelines.layouts import Layout, ModelLocation, locate
+from polytalk.pipelines.observing import ClipObserver
 from polytalk.pipelines.options import LoadOptions
 from polytalk.pipelines.output import ClipOutput, TalkOutput
 from polytalk.pipelines.precision import choose_device, choose_dtype
@@ -214,6 +215,7 @@ class MultiTalkPipeline:
         seed: int | None = None,
         work: WorkFolder | str | Path | None = None,
         progress: ProgressCallback | None = None,
+        observer: ClipObserver | None = None,
         **choices: Unpack[RunChoices],
     ) -> Iterator[ClipOutput]:
         """Make the video clip by clip; each is given out as soon as it is finished.
@@ -227,6 +229,7 @@ class MultiTalkPipeline:
             work: folder that keeps every finished clip, so that the run can be taken up after it was stopped in
                 whatever way, and an edited scene need not be made anew; see `WorkFolder`. Needs a seed; None is 0.
             progress: told what happens.
+            observer: shown what the network sees in each clip (see `polytalk.pipelines.observing`).
             choices: see `RunChoices`: num_inference_steps, guidance_scale, audio_guidance_scale, ...
 
         Raises:
@@ -250,6 +253,7 @@ class MultiTalkPipeline:
             self.options,
             seed=seed if run is None else seed or 0,
             store=run,
+            observer=observer,
         )
         return _closing(chain, run)
 
