@@ -1,5 +1,6 @@
 """The clip planner over every length."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -127,6 +128,18 @@ def test_an_edited_video_keeps_the_clips_before_the_edit(planner, before, after,
     whole = [clip for clip in keep if clip.num_new == clip.num_frames - clip.motion_frames]
     kept = [clip for clip in whole if planner.motion_frames <= clip.new_stop < after]
     assert clips[: len(kept)] == kept
+
+
+@settings(deadline=None)
+@given(planners, st.integers(1, 1500), st.sets(st.integers(0, 1500), min_size=1, max_size=8), st.booleans())
+def test_clips_end_where_a_border_is_wanted(planner, num_frames, wanted, by_pauses):
+    planner = dataclasses.replace(planner, wanted=tuple(sorted(wanted)))
+    clips = planner.plan(num_frames, speech(num_frames, 0) if by_pauses else None)
+    assert_chained(clips, planner, num_frames)
+    borders = {clip.new_stop for clip in clips[:-1]}
+    for frame in wanted:
+        if planner.motion_frames + 4 < frame < num_frames - 4:
+            assert min(abs(border - frame) for border in borders) <= 2
 
 
 def test_two_hours_are_planned_at_once():

@@ -84,7 +84,7 @@ def pipe_clips(pipe, prepared):
     from polytalk.pipelines.chain import plan_clips
     from polytalk.pipelines.config import RunSettings
 
-    return plan_clips(prepared, RunSettings.choose(pipe.config), pipe.options)
+    return plan_clips(prepared, RunSettings.choose(pipe.config), pipe.options, None)
 
 
 def test_less_strength_keeps_more_of_the_faces():

@@ -11,8 +11,9 @@ from tiny_model import SIZE, picture, tiny_pipeline, voice
 
 from polytalk import Box, PolytalkError, Scene, Speaker
 from polytalk.pipelines import PipelineConfig
+from polytalk.pipelines.chain import plan_clips
 from polytalk.pipelines.config import RunSettings
-from polytalk.pipelines.turns import Cast, cast_clip, warn_of_silenced
+from polytalk.pipelines.turns import Cast, cast_clip, entrances, warn_of_silenced
 from polytalk.pipelines.wan_files import released_config
 
 
@@ -106,6 +107,25 @@ def turns(count, each=0.36):
         parts = [voice(each, seed=person) if part == person else silence for part in range(count)]
         voices.append(np.concatenate(parts))
     return voices
+
+
+def test_entrances_are_those_of_people_whose_bands_somebody_else_has():
+    activity = np.zeros((3, 60), bool)
+    for person, start in ((0, 0), (1, 10), (2, 20), (1, 30), (0, 40)):
+        activity[person, start : start + 8] = True
+    assert entrances(activity, 2) == {20, 40}
+    assert entrances(activity, None) == entrances(activity, 3) == set()
+
+
+@pytest.mark.filterwarnings("ignore:.*keep silent:UserWarning")
+def test_a_clip_begins_when_a_third_person_does():
+    pipe = tiny_pipeline(trained_voices=2, carry_masks=False)
+    prepared = pipe.prepare(scene(*turns(3, each=0.6)), SIZE)
+    settings = RunSettings.choose(pipe.config)
+    entered = entrances(prepared.activity, 2)
+    assert entered
+    planned = plan_clips(prepared, settings, pipe.options, 2)
+    assert all(min(abs(clip.new_stop - frame) for clip in planned) <= 2 for frame in entered)
 
 
 @pytest.mark.filterwarnings("ignore:.*keep silent:UserWarning")

@@ -22,7 +22,7 @@ from polytalk.media.audio import Sound
 from polytalk.media.colour import match_colour
 from polytalk.media.stillness import hold_still
 from polytalk.pipelines.carry_over import carried_latents, with_carried
-from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip, latent_frames
+from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip, ClipPlanner, latent_frames
 from polytalk.pipelines.components import Components, build_condition
 from polytalk.pipelines.config import PipelineConfig, RunSettings
 from polytalk.pipelines.denoising import GuidedVelocity, branch_conditioning
@@ -34,7 +34,7 @@ from polytalk.pipelines.options import LoadOptions
 from polytalk.pipelines.output import ClipOutput
 from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
 from polytalk.pipelines.step_cache import StepCache
-from polytalk.pipelines.turns import Cast, cast_clip, warn_of_silenced
+from polytalk.pipelines.turns import Cast, cast_clip, entrances, warn_of_silenced
 from polytalk.pipelines.work.clip_file import SavedClip
 from polytalk.timeline.schedule import Schedule
 
@@ -167,7 +167,9 @@ class ClipChain:
         self.components, self.config, self.settings = components, config, settings
         self.scene, self.generator, self.report = scene, generator, report
         self.seed, self.store, self.observer = seed, store, observer
-        self.clips = store.clips if store is not None else plan_clips(scene, settings, self.options)
+        self.clips = (
+            store.clips if store is not None else plan_clips(scene, settings, self.options, config.trained_voices)
+        )
         self.picture = to_network(scene.pixels).to(components.device)
         """(1, 3, 1, H, W) in -1..1."""
         self.reference: tuple[np.ndarray, Tensor] | None = None
@@ -429,9 +431,26 @@ class ClipChain:
         self.report(Progress(stage, clip.index, len(self.clips), step, self.settings.schedule.num_steps))
 
 
-def plan_clips(scene: PreparedScene, settings: RunSettings, options: LoadOptions) -> list[Clip]:
+def plan_clips(
+    scene: PreparedScene, settings: RunSettings, options: LoadOptions, trained_voices: int | None
+) -> list[Clip]:
     """The clips of a video, cut in pauses; of even lengths where each length would be compiled anew."""
-    return settings.planner.plan(scene.num_frames, None if options.compile else scene.loudness)
+    planner = planner_for(scene, settings, options, trained_voices)
+    return planner.plan(scene.num_frames, None if options.compile else scene.loudness)
+
+
+def planner_for(
+    scene: PreparedScene, settings: RunSettings, options: LoadOptions, trained_voices: int | None
+) -> ClipPlanner:
+    """The run's planner, told where picture, prompt or, with weights that know few voices, the cast changes."""
+    wanted: set[int] = set()
+    if scene.schedule is not None:
+        wanted |= {round(setting.start * FPS) for setting in scene.schedule.settings[1:]}
+    if scene.activity is not None:
+        wanted |= entrances(scene.activity, trained_voices)
+    if not wanted or options.compile:
+        return settings.planner
+    return dataclasses.replace(settings.planner, wanted=tuple(sorted(wanted)))
 
 
 def clip_generator(seed: int, clip: int) -> torch.Generator:

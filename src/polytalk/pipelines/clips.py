@@ -19,6 +19,8 @@ _PAUSE_WORTH = 0.5
 """How much work, in longest clips, a border in a pause rather than in speech is worth."""
 _BORDER_WORTH = 0.1
 """How much work, in longest clips, one border less is worth: each is a chance to drift."""
+_WANTED_WORTH = 3.0
+"""How much work, in longest clips, a border where one is wanted is worth."""
 _EVENNESS = 0.05
 """Weight of the clips' squared lengths, which makes them alike where nothing else decides."""
 
@@ -82,6 +84,9 @@ class ClipPlanner:
     """Longest clip, motion frames included, 4n + 1."""
     motion_frames: int = 25
     """Frames shared by neighbouring clips, 4k + 1."""
+    wanted: tuple[int, ...] = ()
+    """Frames at which something changes that a clip is made from: there, or at most two frames away, a clip should end,
+    however short it gets."""
 
     def __post_init__(self) -> None:
         for field, frames in (("clip frames", self.clip_frames), ("motion frames", self.motion_frames)):
@@ -113,10 +118,11 @@ class ClipPlanner:
             raise PolytalkError("video length", f"{num_frames} frames", "Give at least one frame.")
         clips = [clip for clip in keep if self._can_precede(clip, num_frames)]
         done = clips[-1].new_stop if clips else 0
-        if speaking is None or num_frames - done <= self._most_new(bool(clips)):
+        wanted = any(done < frame < num_frames for frame in self.wanted)
+        if not wanted and (speaking is None or num_frames - done <= self._most_new(bool(clips))):
             lengths = self._even_lengths(num_frames, done)
         else:
-            lengths = self._lengths_by_pauses(num_frames, done, speaking)
+            lengths = self._lengths_by_pauses(num_frames, done, np.zeros(1) if speaking is None else speaking)
         for frames in lengths:
             motion = self.motion_frames if clips else 0
             clips.append(Clip(len(clips), done - motion, frames, motion, min(frames - motion, num_frames - done)))
@@ -154,11 +160,17 @@ class ClipPlanner:
         offset = done or self.motion_frames
         end = -(-(num_frames - offset) // TEMPORAL_STRIDE)  # in latent frames after `offset`
         most = (self.clip_frames - self.motion_frames) // TEMPORAL_STRIDE
-        parts = np.arange(max(1, most // 2), most + 1)
+        if end < 1:
+            return self._even_lengths(num_frames, done)
+        parts = np.arange(1 if self.wanted else max(1, most // 2), most + 1)
         lengths = self.motion_frames + TEMPORAL_STRIDE * parts
         work = self.motion_frames + _BORDER_WORTH * self.clip_frames + _EVENNESS * lengths**2 / self.clip_frames
         borders = offset + TEMPORAL_STRIDE * np.arange(end)
         toll = np.append(_PAUSE_WORTH * self.clip_frames * _loudness_at(borders, speaking), 0.0)
+        for frame in self.wanted:
+            nearest = round((frame - offset) / TEMPORAL_STRIDE)
+            if 0 < nearest < end:
+                toll[nearest] = -_WANTED_WORTH * self.clip_frames
 
         cost, best = np.full(end + 1, np.inf), np.zeros(end + 1, int)
         cost[0] = 0.0

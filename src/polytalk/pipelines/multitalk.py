@@ -24,7 +24,7 @@ from polytalk.errors import PolytalkError
 from polytalk.media.conversation import Synthesiser
 from polytalk.media.image import load_image
 from polytalk.pipelines import wan_loading
-from polytalk.pipelines.chain import ClipChain, PreparedScene, ReferencePicture
+from polytalk.pipelines.chain import ClipChain, PreparedScene, ReferencePicture, planner_for
 from polytalk.pipelines.components import Components, MiniComponents, load_mini, save_mini
 from polytalk.pipelines.config import INDEX_NAME, ModelIndex, PipelineConfig, RunChoices, RunSettings
 from polytalk.pipelines.dubbing import dubbing_source, source_rows
@@ -266,7 +266,8 @@ class MultiTalkPipeline:
             )
         inputs = Inputs(run_inputs(self.components, self.config, settings, self.options), scene.rows)
         speaking = None if self.options.compile else scene.loudness
-        return work.open(inputs, settings.planner, scene.num_frames, seed=seed, speaking=speaking)
+        planner = planner_for(scene, settings, self.options, self.config.trained_voices)
+        return work.open(inputs, planner, scene.num_frames, seed=seed, speaking=speaking)
 
     def __call__(
         self,

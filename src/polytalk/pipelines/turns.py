@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polytalk.conditioning.activity import runs
 from polytalk.conditioning.speech import FPS
 
 _WORTH_TELLING = 5
@@ -50,6 +51,25 @@ def cast_clip(activity: np.ndarray, trained_voices: int | None, before: Sequence
     new = iter(sorted(person for person in chosen if person not in bands))
     people = tuple(next(new) if person is None else person for person in bands)
     return Cast(people, tuple(person for person in sorted(rest) if spoken[person]))
+
+
+def entrances(activity: np.ndarray, trained_voices: int | None) -> set[int]:
+    """Frames at which somebody begins to speak who is not among the latest speakers that the weights have bands for.
+
+    Args:
+        activity: bool (P, T), who speaks when.
+        trained_voices: as in `cast_clip`.
+    """
+    if trained_voices is None or len(activity) <= trained_voices:
+        return set()
+    starts = sorted((start, person) for person, spoken in enumerate(activity) for start, _ in runs(spoken))
+    latest: list[int] = []
+    found = set()
+    for start, person in starts:
+        if len(latest) >= trained_voices and person not in latest[-trained_voices:]:
+            found.add(start)
+        latest = [other for other in latest if other != person] + [person]
+    return found
 
 
 def warn_of_silenced(activity: np.ndarray, cast: Cast, start: int) -> None:
