@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
+from polytalk.conditioning.given_masks import MaskedBox, given_masks
 from polytalk.conditioning.picture import PictureFit, Size
 from polytalk.errors import PolytalkError
 from polytalk.media.image import save_image
@@ -40,20 +41,32 @@ def default_boxes(width: int, height: int, people: int) -> tuple[Box, ...]:
 
 
 def scene_boxes(scene: Scene, width: int, height: int) -> tuple[Box, ...]:
-    """Everybody's box in a picture of `width` × `height` pixels: the scene's own, or equal parts.
+    """Everybody's place in a picture of `width` × `height` pixels: a `MaskedBox` for whoever has a mask, else the
+    scene's own boxes, or equal parts.
 
     Raises:
-        PolytalkError: a box leaves the picture.
+        PolytalkError: a box leaves the picture, a mask does not fit it, or somebody has a point only.
     """
     scene.check_boxes(width, height)
-    return scene.boxes or default_boxes(width, height, len(scene.speakers))
+    if not any(speaker.has_place for speaker in scene.speakers):
+        return default_boxes(width, height, len(scene.speakers))
+    places: list[Box] = []
+    for number, (speaker, mask) in enumerate(zip(scene.speakers, given_masks(scene, width, height), strict=True), 1):
+        if mask is not None:
+            places.append(MaskedBox.around(mask))
+        elif speaker.box is not None:
+            places.append(speaker.box)
+        else:
+            problem = f"speaker {number} has a point, which shows nobody by itself"
+            raise PolytalkError("point", problem, "Find the people first: polytalk.casting.people.with_places(scene).")
+    return tuple(places)
 
 
 def person_masks(boxes: Sequence[Box], fit: PictureFit, stride: int = SPATIAL_STRIDE) -> torch.Tensor:
     """Boxes of the picture as masks on the latent grid, through the same scaling and cropping as the picture.
 
-    Nearest neighbour, as in the release. A box so small that it would fall between the tokens still gets the token at
-    its centre, since somebody without a mask would have no voice.
+    Nearest neighbour, as in the release; of a `MaskedBox` only its mask counts. A box so small that it would fall
+    between the tokens still gets the token at its centre, since somebody without a mask would have no voice.
 
     Args:
         boxes: in pixels of the picture.
@@ -73,6 +86,8 @@ def person_masks(boxes: Sequence[Box], fit: PictureFit, stride: int = SPATIAL_ST
         inside_rows = (rows >= box.top) & (rows < box.bottom)
         inside_columns = (columns >= box.left) & (columns < box.right)
         mask |= inside_rows[:, None] & inside_columns[None, :]
+        if isinstance(box, MaskedBox):
+            mask &= torch.from_numpy(box.mask[np.ix_(rows.long().numpy(), columns.long().numpy())])
         # The network takes every second latent each way as a token's place.
         if not mask[::PATCH, ::PATCH].any():
             _mark_centre(mask, box, fit, stride)

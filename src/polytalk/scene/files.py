@@ -47,6 +47,8 @@ class SpeakerFile(_Strict):
     voice: str | None = Field(None, description="Voice in which a synthesiser speaks this person's texts.")
     box: BoxFile | None = Field(None, description="Where this person is; everybody has a box, or nobody.")
     offset: float = Field(0.0, description="Seconds of silence before the track.")
+    point: tuple[float, float] | None = Field(None, description="Or: x and y of a pixel that shows this person.")
+    mask: str | None = Field(None, description="Or: picture file, this person white (or a colour each) on black.")
 
 
 class UtteranceFile(_Strict):
@@ -147,7 +149,13 @@ def format_scene(scene: Scene, path: Path, casting: Mapping[str, Any] | None = N
         content["soundtrack"] = relative_name(scene.soundtrack, "soundtrack", path)
     if casting:
         content["casting"] = dict(casting)
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return pretty_json(content) + "\n"
+
+
+def pretty_json(content: Any) -> str:
+    """JSON with a line for each entry, but lists of numbers on one."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    return re.sub(r"\[\s+([-\d.,e+\s]+?)\s+\]", lambda found: f"[{' '.join(found.group(1).split())}]", text)
 
 
 def _speaker_entry(speaker: Speaker, path: Path) -> dict[str, Any]:
@@ -155,6 +163,8 @@ def _speaker_entry(speaker: Speaker, path: Path) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": speaker.name, "audio": audio, "voice": speaker.voice}
     entry["box"] = None if speaker.box is None else _box_entry(speaker.box)
     entry["offset"] = speaker.offset or None
+    entry["point"] = None if speaker.point is None else list(speaker.point)
+    entry["mask"] = None if speaker.mask is None else relative_name(speaker.mask, "speaker.mask", path)
     # Version 1 had to name the sound, even if there is none.
     return {name: value for name, value in entry.items() if value is not None or name == "audio"}
 
@@ -217,7 +227,8 @@ def _own_scene(file: SceneFile, source: TextFile) -> Scene:
             problem = f"{source.path.name} lacks this key"
             raise source.error(at, f"speakers.{i}.audio", problem, "Add it; null for somebody who only listens.")
         values: dict[str, Any] = {"audio": find(entry.audio, "speakers", i, "audio"), "offset": entry.offset}
-        values |= {"name": entry.name, "voice": entry.voice}
+        values |= {"name": entry.name, "voice": entry.voice, "point": entry.point}
+        values["mask"] = find(entry.mask, "speakers", i, "mask")
         box = None if entry.box is None else placed("speakers", i, entry.box.box)
         speakers.append(placed("speakers", i, Speaker, box=box, **values))
     for i, said in enumerate(file.utterances):

@@ -78,10 +78,10 @@ class Scene:
         object.__setattr__(self, "_places", places)
         if all(speaker.audio is None for speaker in speakers) and not self.utterances:
             raise PolytalkError("speakers", "nobody has a voice", "Give at least one of them audio.")
-        without = [i + 1 for i, speaker in enumerate(speakers) if speaker.box is None]
+        without = [i + 1 for i, speaker in enumerate(speakers) if not speaker.has_place]
         if 0 < len(without) < len(speakers):
             numbers = ", ".join(map(str, without))
-            remedy = "Give every speaker a box, or none."
+            remedy = "Give every speaker a box (or a point, or a mask), or none."
             raise PolytalkError("box", f"speaker {numbers} has none while others do", remedy)
         object.__setattr__(self, "speakers", speakers)
 
@@ -163,9 +163,9 @@ class Scene:
 
     @property
     def boxes(self) -> tuple[Box, ...] | None:
-        """Everybody's box, or None when the picture is to be divided evenly."""
+        """Everybody's box, or None when the picture is to be divided evenly, or somebody has a point or mask only."""
         boxes = tuple(speaker.box for speaker in self.speakers if speaker.box is not None)
-        return boxes or None
+        return boxes if len(boxes) == len(self.speakers) else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -188,8 +188,13 @@ class Scene:
         return self.speakers[place].name or f"speaker {place + 1}"
 
     def check_boxes(self, width: int, height: int) -> None:
-        """Raise PolytalkError when a box leaves a picture of `width` × `height` pixels."""
-        check_boxes(self.boxes or (), width, height)
+        """Raise PolytalkError when a box or a point leaves a picture of `width` × `height` pixels."""
+        check_boxes([speaker.box for speaker in self.speakers], width, height)
+        for number, speaker in enumerate(self.speakers, start=1):
+            if speaker.point is not None and (speaker.point[0] >= width or speaker.point[1] >= height):
+                x, y = speaker.point
+                problem = f"{x:g},{y:g} of speaker {number} leaves the picture, which is {width} × {height} pixels"
+                raise PolytalkError("point", problem, "Give x and y in pixels of the picture as shown.")
 
     @classmethod
     def from_json(cls, path: str | Path) -> Scene:
@@ -243,10 +248,10 @@ def _same_sound(left: Any, right: Any) -> bool:
     return type(left) is type(right) and bool(left == right)
 
 
-def check_boxes(boxes: Sequence[Box], width: int, height: int) -> None:
+def check_boxes(boxes: Sequence[Box | None], width: int, height: int) -> None:
     """Raise PolytalkError when one of the speakers' boxes leaves a picture of `width` × `height` pixels."""
     for number, box in enumerate(boxes, start=1):
-        if box.right > width or box.bottom > height:
+        if box is not None and (box.right > width or box.bottom > height):
             problem = f"{box} of speaker {number} leaves the picture, which is {width} × {height} pixels"
             remedy = "Count pixels of the picture as shown, in the order left,top,right,bottom."
             raise PolytalkError("box", problem, remedy)

@@ -14,7 +14,9 @@ from polytalk.scene.values import (
     MAX_SAMPLE_RATE,
     MIN_SAMPLE_RATE,
     checked_audio,
+    checked_mask,
     checked_name,
+    checked_point,
     checked_sample_rate,
     checked_text,
     same,
@@ -28,7 +30,8 @@ class Speaker:
     """One person's voice and, optionally, where that person is.
 
     Raises:
-        PolytalkError: an array without a sample rate, a rate or an offset out of range, an empty name.
+        PolytalkError: an array without a sample rate, a rate or an offset out of range, an empty name, a point that is
+            no place, a mask that is none.
     """
 
     audio: str | Path | np.ndarray | None = None
@@ -44,6 +47,13 @@ class Speaker:
     """What utterances call this person; unique in a scene."""
     voice: str | None = None
     """What a synthesiser calls the voice in which it speaks this person's texts; None leaves the choice to it."""
+    point: tuple[float, float] | None = None
+    """Or where: x and y of a pixel of the picture as shown; whoever is found there, or nearest, is meant. Kept as
+    floats."""
+    mask: str | Path | np.ndarray | None = None
+    """Or the very shape of this person: a picture file, white (or a colour) on black, of the picture's proportions, or
+    an array (height, width), bool or 0 and more. Speakers who name the same file have a colour each, from left to
+    right. It goes before box and point."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "audio", checked_audio(self.audio, "speaker.audio"))
@@ -60,11 +70,19 @@ class Speaker:
             if not voice:
                 raise PolytalkError("speaker.voice", "it is empty", "Name a voice, or leave it out.")
             object.__setattr__(self, "voice", voice)
+        object.__setattr__(self, "point", checked_point(self.point, "speaker.point"))
+        object.__setattr__(self, "mask", checked_mask(self.mask, "speaker.mask"))
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it is said where this person is: by a box, a point or a mask."""
+        return self.box is not None or self.point is not None or self.mask is not None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Speaker):
             return NotImplemented
-        names = ("sample_rate", "box", "offset", "name", "voice")
-        return all(getattr(self, name) == getattr(other, name) for name in names) and same(self.audio, other.audio)
+        names = ("sample_rate", "box", "offset", "name", "voice", "point")
+        equal = all(getattr(self, name) == getattr(other, name) for name in names)
+        return equal and same(self.audio, other.audio) and same(self.mask, other.mask)
 
     __hash__ = None  # type: ignore[assignment]

@@ -123,3 +123,42 @@ def checked_image(image: Any, field: str = "image") -> Any:
             raise PolytalkError(field, "the file name is empty", "Name a picture file.")
         return Path(image)
     return image
+
+
+def checked_point(point: Any, field: str) -> tuple[float, float] | None:
+    """x and y of a pixel, as floats, or None.
+
+    Raises:
+        PolytalkError: not two numbers, or before the picture's first pixel.
+    """
+    if point is None:
+        return None
+    remedy = "Give x and y in pixels of the picture as shown."
+    try:
+        x, y = (float(value) for value in point)
+    except (TypeError, ValueError, OverflowError):
+        raise PolytalkError(field, f"it is {point!r}", remedy) from None
+    if not (math.isfinite(x) and math.isfinite(y) and x >= 0 and y >= 0):
+        raise PolytalkError(field, f"it is {x:g},{y:g}", remedy)
+    return x + 0.0, y + 0.0  # −0 is 0
+
+
+def checked_mask(mask: Any, field: str) -> Path | np.ndarray | None:
+    """A picture file's path, an array (height, width), or None.
+
+    Raises:
+        PolytalkError: the path is empty, or the array is no mask or shows nobody.
+    """
+    if mask is None:
+        return None
+    if isinstance(mask, str | Path):
+        if not str(mask).strip():
+            raise PolytalkError(field, "the file name is empty", "Name a picture file.")
+        return Path(mask)
+    array = np.asarray(mask)
+    remedy = "Give an array (height, width) of the picture's size: True, or above 0, where the person is."
+    if array.ndim != 2 or array.dtype.kind not in "buif":
+        raise PolytalkError(field, f"it has shape {array.shape} and values {array.dtype}", remedy)
+    if not (array > 0).any():
+        raise PolytalkError(field, "it shows nobody", remedy)
+    return array > 0

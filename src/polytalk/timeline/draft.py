@@ -168,7 +168,8 @@ class Draft:
             chosen = beside.voices.get(name) or voice or (base.voice if base else None)
             box = beside.boxes[place] if beside.boxes else (base.box if base else None)
             audio, rate = (base.audio, base.sample_rate) if base else (None, None)
-            speakers.append(Speaker(audio, rate, box, base.offset if base else 0.0, name, chosen))
+            where = (base.point, base.mask) if base else (None, None)
+            speakers.append(Speaker(audio, rate, box, base.offset if base else 0.0, name, chosen, *where))
         return speakers
 
     def _untimed(self) -> tuple[list[tuple[int, Utterance]], list[tuple[int, Cue]]]:
