@@ -45,24 +45,44 @@ def mouth_motion(frames: FrameSource, faces: Sequence[Box], seconds: float = LON
         float32 (P, T), 0 for a mouth at rest; the first frame's is 0.
     """
     count = min(frames.num_frames, round(seconds * FPS))
-    scale = min(1.0, _WIDEST / max(frames.width, frames.height))
-    boxes = np.array([[face.left, face.top, face.right, face.bottom] for face in faces], np.float64) * scale
-    motion = np.zeros((len(faces), count), np.float32)
-    tracker: BoxTracker | None = None
-    before: list[np.ndarray] = []
-    for number in range(count):
-        picture = _scaled(frames.frames(number, 1)[0], scale)
-        if tracker is None:
-            tracker = BoxTracker(np.array(picture), boxes)
+    meter = MouthMeter(faces)
+    rows = [meter.add(frames.frames(number, 1)[0]) for number in range(count)]
+    return np.stack(rows, axis=1) if rows else np.zeros((len(faces), 0), np.float32)
+
+
+class MouthMeter:
+    """`mouth_motion` of one frame after the other.
+
+    Args:
+        faces: brows to chin of everybody in the first frame, in its pixels.
+    """
+
+    def __init__(self, faces: Sequence[Box]) -> None:
+        self._first = np.array([[face.left, face.top, face.right, face.bottom] for face in faces], np.float64)
+        self._tracker: BoxTracker | None = None
+        self._before: list[np.ndarray] = []
+
+    def add(self, frame: np.ndarray) -> np.ndarray:
+        """How much each mouth has moved since the frame before, beyond its head: float32 (P,).
+
+        Args:
+            frame: uint8 (height, width, 3), all of one size.
+        """
+        scale = min(1.0, _WIDEST / max(frame.shape[:2]))
+        picture = _scaled(frame, scale)
+        boxes = self._first * scale
+        if self._tracker is None:
+            self._tracker = BoxTracker(np.array(picture), boxes)
         else:
-            boxes = tracker.follow(np.array(picture))
+            boxes = self._tracker.follow(np.array(picture))
         grey = picture.convert("L")
         now = [_face(grey, box) for box in boxes]
-        for person, (old, new) in enumerate(zip(before, now, strict=False)):
+        motion = np.zeros(len(now), np.float32)
+        for person, (old, new) in enumerate(zip(self._before, now, strict=False)):
             change = np.abs(new - old)
-            motion[person, number] = max(0.0, float(change[_MOUTH].mean() - change[_UPPER].mean()))
-        before = now
-    return motion
+            motion[person] = max(0.0, float(change[_MOUTH].mean() - change[_UPPER].mean()))
+        self._before = now
+        return motion
 
 
 def speaker_scores(motion: np.ndarray, loudness: np.ndarray) -> np.ndarray:
