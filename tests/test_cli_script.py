@@ -59,7 +59,9 @@ def test_a_script_becomes_a_video(model, options, frames):
         (["--script", "talk.txt", "--voice", "Anna"], "--voice"),
         (["--script", "talk.txt", "--voice", "Bob=heart"], "'Bob' is nobody in talk.txt"),
         (["--script", "talk.txt", "--box", "0,0,9,9"], "boxes: there are 1 boxes and 2 speakers"),
-        (["--image", "two.png", "--recording", "talk.wav"], "--recording: there is no --script"),
+        (["--image", "two.png", "--speaker", "left.wav", "--voice", "Anna=heart"], "--voice: there is no --script"),
+        (["--image", "two.png", "--speaker", "left.wav", "--num-voices", "2"], "--num-voices: there is no --recording"),
+        (["--image", "two.png", "--recording", "talk.wav", "--speaker", "left.wav"], "--speaker: the recording says"),
     ],
 )
 def test_what_contradicts_a_script_is_refused(options, message):

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from polytalk import cli_options as opt
+from polytalk.cli_cast import register
 from polytalk.cli_errors import reports_errors
 from polytalk.cli_weights import weights_app
 
@@ -38,11 +39,18 @@ def generate(
     scene: opt.SceneFile = None,
     script: opt.Script = None,
     recording: opt.Recording = None,
+    num_voices: opt.NumVoices = None,
     voice: opt.Voices = None,
+    point: opt.Points = None,
+    assign: opt.Assign = None,
+    swap: opt.Swap = False,
+    no_find: opt.NoFind = False,
     arrangement: opt.Arrangement = None,
     size: opt.FrameSize = None,
     size_class: opt.SizeClass = None,
     max_seconds: opt.MaxSeconds = None,
+    preview: opt.Preview = None,
+    dry_run: opt.DryRun = False,
     save_masks: opt.SaveMasks = None,
     live: opt.Live = False,
     work: opt.Work = None,
@@ -87,10 +95,12 @@ def generate(
     """Make people in a picture speak, each with their own voice."""
     given = locals()
     from polytalk.cli_generate import Job, Told, build_scene, one_of, run
+    from polytalk.cli_preflight import CastWishes
     from polytalk.cli_wishes import wishes_of
 
     shown = one_of(image, video)
-    told = Told(script, recording, voice or ())
+    casting = CastWishes(not no_find, assign or (), point or (), swap, preview, dry_run)
+    told = Told(script, recording, voice or (), num_voices, not no_find)
     wanted = build_scene(shown, speaker or [], box or [], prompt, negative_prompt, scene, arrangement, told)
     wishes = wishes_of(given)
     run(
@@ -108,6 +118,7 @@ def generate(
             redo=redo,
             force=force,
             quiet=quiet,
+            casting=casting,
         )
     )
 
@@ -121,6 +132,7 @@ def plan(
     scene: opt.SceneFile = None,
     script: opt.Script = None,
     recording: opt.Recording = None,
+    num_voices: opt.NumVoices = None,
     voice: opt.Voices = None,
     arrangement: opt.Arrangement = None,
     size: opt.FrameSize = None,
@@ -157,7 +169,7 @@ def plan(
     from polytalk.cli_plan import print_plan
     from polytalk.cli_wishes import wishes_of
 
-    told = Told(script, recording, voice or ())
+    told = Told(script, recording, voice or (), num_voices)
     wanted = build_scene(image, speaker or [], box or [], None, None, scene, arrangement, told)
     print_plan(wanted, wishes_of(given), gpu=gpu, vram=vram, ram=ram, as_json=as_json)
 
@@ -238,6 +250,33 @@ def crossing(
         run_crossing(scenes=scenes, seed=seed, json=as_json, model=model, steps=steps)
 
 
+@evaluate_app.command()
+@reports_errors
+def report(
+    scenes: Annotated[int, typer.Option(min=1, help="Scenes of each kind.")] = 64,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="At most four scenes of each kind, one and two people.")
+    ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="Of binding, crossing, shapes, picture, identity, life, actions, speed."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the scenes and the noise.")] = 0,
+    steps: opt.Steps = None,
+    model: opt.Model = "mini",
+    json: Annotated[Path | None, typer.Option(help="File to write the figures to.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Picture to write: six scenes, drawn and generated.")] = None,
+) -> None:
+    """Everything that says how good a model is: each figure beside the truth's, the autoencoder's and chance's."""
+    from polytalk.cli_errors import needs_extra
+
+    with needs_extra("train"):
+        from polytalk.evaluation.report import MEASURES, run_report
+
+        names = MEASURES if only is None else tuple(name.strip() for name in only.split(","))
+        run_report(scenes=scenes, quick=quick, only=names, seed=seed, model=model, steps=steps, json=json, sheet=sheet)
+
+
 @app.command()
 @reports_errors
 def voices(
@@ -294,6 +333,9 @@ def drift(
             sheet=sheet,
             json=as_json,
         )
+
+
+register(app, evaluate_app)
 
 
 @app.command()

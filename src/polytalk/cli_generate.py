@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
+from polytalk.cli_preflight import CastWishes, recorded_scene
 from polytalk.cli_wishes import Wishes
 from polytalk.errors import PolytalkError
 from polytalk.scene import Box, Scene, Speaker, pair_speakers
@@ -60,6 +61,8 @@ class Job:
     """Overwrite."""
     quiet: bool = False
     """Print errors only."""
+    casting: CastWishes | None = None
+    """Who is who; None takes the scene as it is."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
@@ -81,6 +84,10 @@ class Told:
     """The sound that its times count in."""
     voices: Sequence[str] = ()
     """Voices for texts: "Anna=heart"."""
+    num_voices: int | None = None
+    """How many speak in the recording, if there is no script."""
+    find: bool = True
+    """Look for people, who could speak in it."""
 
     def read(self, image: Path | None, boxes: Sequence[Box], given: dict[str, Any]) -> Scene:
         """The scene of the script.
@@ -117,8 +124,10 @@ def build_scene(
     wishes = {"prompt": prompt, "negative_prompt": negative_prompt, "arrangement": arrangement}
     given: dict[str, Any] = {name: value for name, value in wishes.items() if value is not None}
     told = told or Told()
-    if told.script is None and (told.recording or told.voices):
-        raise PolytalkError("--recording" if told.recording else "--voice", "there is no --script", "Name one.")
+    if told.script is None and told.voices:
+        raise PolytalkError("--voice", "there is no --script", "Name one.")
+    if told.num_voices is not None and (told.recording is None or told.script is not None):
+        raise PolytalkError("--num-voices", "there is no --recording to find them in", "Name one, and no --script.")
     if told.script is not None:
         unused = [("--scene", scene_file), ("--speaker", speakers), ("--arrangement", arrangement)]
         extra = [name for name, value in unused if value]
@@ -126,12 +135,19 @@ def build_scene(
             raise PolytalkError(extra[0], "the script says this already", "Leave it out, or leave out --script.")
         return told.read(image, [Box.parse(box) for box in boxes], given)
     if scene_file is not None:
-        extra = [name for name, value in (("--image", image), ("--speaker", speakers), ("--box", boxes)) if value]
+        given_too = (("--image", image), ("--speaker", speakers), ("--box", boxes), ("--recording", told.recording))
+        extra = [name for name, value in given_too if value]
         if extra:
             raise PolytalkError(extra[0], "the scene file says this already", "Leave it out, or leave out --scene.")
         return dataclasses.replace(Scene.from_json(scene_file), **given)
     if image is None:
         raise PolytalkError("--image", "it is missing", "Name a picture of the people, or a scene file by --scene.")
+    if told.recording is not None:
+        extra = [name for name, value in (("--speaker", speakers), ("--arrangement", arrangement)) if value]
+        if extra:
+            raise PolytalkError(extra[0], "the recording says this already", "Leave it out, or leave out --recording.")
+        places = [Box.parse(box) for box in boxes]
+        return recorded_scene(image, told.recording, told.num_voices, places, given, find=told.find)
     if not speakers:
         raise PolytalkError("--speaker", "there is none", "Name a sound file for each person.")
     paired: tuple[Speaker, ...] = pair_speakers(speakers, [Box.parse(box) for box in boxes])
@@ -177,10 +193,16 @@ def run(job: Job) -> None:
     started, writes = time.monotonic(), _writes()
     VideoWriter(job.output)  # refuses names that are no video's
     work = _work_folder(job)
-    for path, force in ((job.output, _may_overwrite(job, work)), (job.save_masks, job.force)):
+    asked = None if job.casting is None else job.casting.preview
+    targets = [(job.output, _may_overwrite(job, work)), (job.save_masks, job.force), (asked, job.force)]
+    for path, force in targets if job.casting is None or not job.casting.dry_run else targets[2:]:
         if path is not None and writes:
             check_target(path, force=force)
     console = Console(stderr=True, quiet=job.quiet or not writes)
+    if job.casting is not None:
+        job = _cast(job, job.casting, console)
+        if job.casting is not None and job.casting.dry_run:
+            return
     choices, options = job.wishes.choices(), job.wishes.options()
     if job.fit:
         with console.status("planning", spinner="dots"):
@@ -203,6 +225,25 @@ def run(job: Job) -> None:
     seconds, spent = prepared.num_frames / 25, time.monotonic() - started
     made = f"{seconds:.1f} s of {width} × {height}"
     console.print(f"[bold]{job.output}[/]: {made}, made in {spent:.0f} s ({spent / seconds:.1f} s per second)")
+
+
+def _cast(job: Job, wishes: CastWishes, console: Console) -> Job:
+    """The job with everybody's place and voice, after showing them."""
+    from polytalk.cli_preflight import look_ahead, propose, show, write_preview
+
+    preview = wishes.preview
+    if preview is None and wishes.dry_run:
+        preview = job.output.with_name(f"{job.output.stem}.preview.png")
+    with console.status("looking who is who", spinner="dots"):
+        proposal = propose(job.scene, wishes)
+    if console.quiet and preview is None:
+        return dataclasses.replace(job, scene=proposal.scene)
+    shown = look_ahead(proposal, job.wishes)
+    show(shown, console)
+    if preview is not None and _writes():
+        write_preview(shown, preview, force=job.force or wishes.preview is None)
+        console.print(f"[bold]{preview}[/] shows who is where")
+    return dataclasses.replace(job, scene=shown.scene)
 
 
 def _writes() -> bool:

@@ -43,7 +43,39 @@ Script = Annotated[
     ),
 ]
 Recording = Annotated[
-    Path | None, typer.Option(help="Sound that the times of --script count in; cut into turns.", rich_help_panel=SCENE)
+    Path | None,
+    typer.Option(
+        help="One recording of everybody: the voices in it are found; with --script its times say who speaks when.",
+        rich_help_panel=SCENE,
+    ),
+]
+NumVoices = Annotated[
+    int | None,
+    typer.Option(help="How many people speak in --recording.", show_default="estimated", rich_help_panel=SCENE),
+]
+Points = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--point", help="x,y: the speaker named before is the person there; instead of --box.", rich_help_panel=SCENE
+    ),
+]
+Assign = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Anna=2 or 1=2: a voice, by name or number, is that of the second person from the left. Again for others.",
+        rich_help_panel=SCENE,
+    ),
+]
+Swap = Annotated[
+    bool, typer.Option("--swap", help="Exchange the people of the first two voices.", rich_help_panel=SCENE)
+]
+NoFind = Annotated[
+    bool,
+    typer.Option(
+        "--no-find",
+        help="Do not look for people: without --box the picture is divided evenly from left to right.",
+        rich_help_panel=SCENE,
+    ),
 ]
 Voices = Annotated[
     list[str] | None,
@@ -78,6 +110,21 @@ MaxSeconds = Annotated[
 SaveMasks = Annotated[
     Path | None,
     typer.Option(help="Picture to write that shows who is where, e.g. masks.png.", rich_help_panel=VIDEO),
+]
+Preview = Annotated[
+    Path | None,
+    typer.Option(
+        help="Picture to write before the video is made: who is where and when they speak, e.g. who.png.",
+        rich_help_panel=VIDEO,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Stop after showing who is where and says what; writes the preview, beside the output unless named.",
+        rich_help_panel=VIDEO,
+    ),
 ]
 Live = Annotated[
     bool,

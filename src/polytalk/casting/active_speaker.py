@@ -85,12 +85,13 @@ class MouthMeter:
         return motion
 
 
-def speaker_scores(motion: np.ndarray, loudness: np.ndarray) -> np.ndarray:
+def speaker_scores(motion: np.ndarray, loudness: np.ndarray, enough: int = _ENOUGH) -> np.ndarray:
     """How well each mouth follows each voice.
 
     Args:
         motion: (P, T) from `mouth_motion`.
         loudness: (V, T') amplitude of each voice, frame by frame; the shorter of the two lengths counts.
+        enough: frames below which nothing is said.
 
     Returns:
         float64 (P, V), correlations -1..1; NaN where there is too little to say anything. A still mouth has 0.
@@ -104,7 +105,7 @@ def speaker_scores(motion: np.ndarray, loudness: np.ndarray) -> np.ndarray:
     mouths = np.stack([_even(row[:length]) for row in motion]) if len(motion) else np.zeros((0, length))
     voices = np.stack([_even(np.sqrt(row[:length])) for row in loudness]) if len(loudness) else np.zeros((0, length))
     scores = np.full((len(mouths), len(voices)), np.nan)
-    if length < _ENOUGH:
+    if length < enough:
         return scores
     for voice, heard in enumerate(voices):
         if heard.std() > 1e-6:

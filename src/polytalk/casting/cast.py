@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,14 +58,7 @@ class CastProposal:
         """What a saved scene says of its casting; JSON values, boxes as left, top, right, bottom."""
         voice_of = {pair.person: self.scene.names[pair.voice] for pair in self.match.pairs}
         people = [
-            {
-                "number": place + 1,
-                "name": person.name,
-                "voice": voice_of.get(place),
-                "finder": person.finder,
-                "score": round(person.score, 3),
-                **{part: _numbers(getattr(person, part)) for part in ("face", "head", "body")},
-            }
+            {"number": place + 1, "voice": voice_of.get(place), **person_as_dict(person)}
             for place, person in enumerate(self.people)
         ]
         who = [
@@ -102,8 +96,8 @@ def cast_scene(
     picture = load_image(scene.image)
     scene.check_boxes(picture.width, picture.height)
     if people is None:
-        people = _look(np.asarray(picture), len(scene.speakers)) if find else ()
-    seats = _seats(scene, people, (picture.width, picture.height), bool(assign or points or swap))
+        people = look_for_people(np.asarray(picture), len(scene.speakers)) if find else ()
+    seats = _seats(scene, people, (picture.width, picture.height), find)
     given = dict(seats.given)
     if points:
         given = exchange(given, _pointed(points, seats.people, scene))
@@ -119,6 +113,12 @@ def cast_scene(
     return _proposal(scene, seats, match, moved=bool(assign or points or swap))
 
 
+def person_as_dict(person: FoundPerson) -> dict[str, Any]:
+    """JSON values of somebody found; boxes as left, top, right, bottom."""
+    boxes = {part: _numbers(getattr(person, part)) for part in ("face", "head", "body")}
+    return {"name": person.name, "finder": person.finder, "score": round(float(person.score), 3), **boxes}
+
+
 @dataclass(frozen=True)
 class _Seats:
     """Where people may sit."""
@@ -130,13 +130,26 @@ class _Seats:
     notes: tuple[str, ...] = ()
 
 
-def _look(picture: np.ndarray, expected: int) -> Sequence[FoundPerson]:
-    from polytalk.casting.people import find_people
+def look_for_people(picture: np.ndarray, expected: int | None = None) -> Sequence[FoundPerson]:
+    """Who is in a picture (height, width, 3), from left to right; with a warning nobody where that cannot be found out.
 
-    return find_people(picture, expected=expected)
+    Args:
+        picture: uint8.
+        expected: how many there should be; finds that are less sure make up the number.
+    """
+    try:
+        from polytalk.casting.people import find_people
+
+        return find_people(picture, expected=expected)
+    except (PolytalkError, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("polytalk"):
+            raise
+        why = error.problem if isinstance(error, PolytalkError) else f"{error.name} is not installed"
+        warnings.warn(f"people cannot be looked for: {why}", UserWarning, stacklevel=2)
+        return ()
 
 
-def _seats(scene: Scene, found: Sequence[FoundPerson], size: tuple[int, int], needed: bool) -> _Seats:
+def _seats(scene: Scene, found: Sequence[FoundPerson], size: tuple[int, int], looked: bool) -> _Seats:
     count = len(scene.speakers)
     if scene.boxes:
         people, places = join_given(scene.boxes, scene.names, found)
@@ -147,7 +160,8 @@ def _seats(scene: Scene, found: Sequence[FoundPerson], size: tuple[int, int], ne
     note = note.replace("into 1 equal parts", "by no line: all of it is one person's")
     boxes = default_boxes(*size, count)
     people = [FoundPerson(f"part {i + 1}", box, box, box, 0.0, "user") for i, box in enumerate(boxes)]
-    return _Seats(tuple(people), {}, "parts", (f"{note}. Give a --box for each speaker if that is wrong",))
+    notes = (f"{note}. Give a --box for each speaker if that is wrong",) if looked else ()
+    return _Seats(tuple(people), {}, "parts", notes)
 
 
 def _proposal(scene: Scene, seats: _Seats, match: Match, *, moved: bool) -> CastProposal:
@@ -188,7 +202,7 @@ def _cues_with_boxes(scene: Scene, match: Match) -> tuple[list[Cue], list[str]]:
     for cue in scene.cues:
         if cue.image is not None and cue.boxes is None:
             picture = load_image(cue.image, "cue.image")
-            found = _look(np.asarray(picture), len(order))
+            found = look_for_people(np.asarray(picture), len(order))
             boxes: Sequence[Box] = default_boxes(picture.width, picture.height, len(order))
             if len(found) >= len(order):
                 bodies = bodies_apart(found)

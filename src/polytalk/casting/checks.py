@@ -72,7 +72,7 @@ def small_faces(people: Mapping[str, FoundPerson], fit: PictureFit) -> list[str]
             continue
         more = LEAST_FACE / seen
         frame = [math.ceil(side * more / TOKEN) * TOKEN for side in (width, height)]
-        crop = [math.floor(side / (scale * more)) for side in (width, height)]
+        crop = [math.floor(side / (scale * more) + 1e-6) for side in (width, height)]
         found.append(
             f"{name}'s face is {seen:.0f} pixels wide in the video, and the network sees {TOKEN} at a time: crop the "
             f"picture to at most {crop[0]} × {crop[1]} pixels around the people, or make a video of "

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from polytalk.casting import checks
 from polytalk.casting.cast import CastProposal
 from polytalk.casting.found import FoundPerson
+from polytalk.casting.preview import COLOURS
 from polytalk.conditioning.hearing import hear
 from polytalk.conditioning.people import scene_boxes
 from polytalk.conditioning.picture import PictureFit, Size
@@ -20,8 +21,6 @@ from polytalk.media.conversation import Conversation
 from polytalk.media.image import load_image
 from polytalk.scene import Box, Scene
 
-COLOURS = ((230, 80, 60), (60, 130, 230), (80, 190, 90), (230, 180, 50), (160, 90, 210), (70, 200, 200))
-"""One for each speaker, in the order of the scene."""
 _NOBODY = (150, 150, 150)
 _WIDEST = 1280
 """Pixels of the longer side of a preview."""
@@ -224,16 +223,20 @@ def _picture(shown: Preflight) -> Image.Image:
     canvas.paste(original.resize(size, Image.Resampling.LANCZOS), (0, 0))
     draw = ImageDraw.Draw(canvas)
     for place in proposal.bystanders:
-        _frame(draw, proposal.people[place].body, scale, _NOBODY, f"{place + 1} no voice")
+        _frame(draw, proposal.people[place].body, scale, _NOBODY, _label(place, f"person {place + 1}") + ", no voice")
     for number, row in enumerate(shown.people):
         pair = next((pair for pair in proposal.match.pairs if pair.voice == number), None)
-        label = row.name if pair is None or proposal.places == "parts" else f"{pair.person + 1} {row.name}"
+        label = row.name if pair is None or proposal.places == "parts" else _label(pair.person, row.name)
         _frame(draw, row.box, scale, COLOURS[number % len(COLOURS)], label)
         if pair is not None and proposal.people[pair.person].score:
             face = proposal.people[pair.person].face
             draw.rectangle([edge * scale for edge in _edges(face)], None, COLOURS[number % len(COLOURS)], 1)
     _timeline(draw, shown, size)
     return canvas
+
+
+def _label(place: int, name: str) -> str:
+    return name if name == f"person {place + 1}" else f"{place + 1} {name}"
 
 
 def _frame(draw: ImageDraw.ImageDraw, box: Box, scale: float, colour: tuple[int, int, int], text: str) -> None:

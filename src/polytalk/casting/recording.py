@@ -2,18 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from polytalk.casting.cast import CastProposal, cast_scene, look_for_people
 from polytalk.casting.found import Diarization, VoiceTurn
 from polytalk.errors import PolytalkError
 from polytalk.media.audio import Sound, sound_of
+from polytalk.media.image import load_image
 from polytalk.scene import Scene, Speaker, Utterance
 
 _EDGE = 1e-3
 """Seconds: shorter overlaps are rounding."""
+
+
+def cast_recording(
+    image: Any,
+    recording: str | Path | np.ndarray,
+    *,
+    sample_rate: int | None = None,
+    num_voices: int | None = None,
+    find: bool = True,
+    correct: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> CastProposal:
+    """People and voices found and matched, in a picture and one recording of everybody.
+
+    Args:
+        image, recording, sample_rate, values: as in `scene_of_recording`.
+        num_voices: how many speak; None estimates it, and takes no more voices than people are found.
+        find: look for people; off: the picture is divided evenly.
+        correct: the user's word: assign, points, swap of `cast_scene`.
+
+    Raises:
+        PolytalkError: nobody speaks, or as `cast_scene`.
+    """
+    people = look_for_people(np.asarray(load_image(image)), num_voices) if find else ()
+    sound = sound_of(recording, sample_rate, "recording")
+    found = voices_of(sound, num_voices, len(people))
+    scene = scene_of_recording(image, recording, found, sample_rate=sample_rate, **values)
+    return cast_scene(scene, people=people if find else None, find=find, **(correct or {}))
+
+
+def voices_of(sound: Sound, num_voices: int | None, num_people: int = 0) -> Diarization:
+    """Who speaks when in a recording.
+
+    Args:
+        sound: the recording.
+        num_voices: how many speak; None estimates it.
+        num_people: who could speak: an estimate beyond is taken for one voice heard as two. 0: not known.
+    """
+    from polytalk.casting.voices import find_voices
+
+    found = find_voices(sound, num_voices)
+    if num_voices is None and 0 < num_people < found.num_voices:
+        return find_voices(sound, num_people)
+    return found
 
 
 def scene_of_recording(
