@@ -38,7 +38,7 @@ def talk(tmp_path_factory):
     sounds = [resample(sound.samples, sound.sample_rate, rate) for sound in (left, right)]
     spoken = [sound[np.flatnonzero(np.abs(sound) > 0.02)[0] :] for sound in sounds]
     spoken = [sound[: np.flatnonzero(np.abs(sound) > 0.02)[-1]] for sound in spoken]
-    write_wav(folder / "talk.wav", np.concatenate([spoken[0], np.zeros(rate // 2), spoken[1]]))
+    write_wav(str(folder / "talk.wav"), np.concatenate([spoken[0], np.zeros(rate // 2), spoken[1]]))
     return folder
 
 
