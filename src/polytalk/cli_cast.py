@@ -83,8 +83,9 @@ def _cast_picture(picture: Path | None, wishes: CastWishes, force: bool) -> None
     """Only who is in the picture."""
     import numpy as np
 
+    from polytalk.casting.cast import person_as_dict
     from polytalk.casting.people import find_people
-    from polytalk.casting.preview import draw_people, people_json
+    from polytalk.casting.preview import draw_people
     from polytalk.errors import PolytalkError
     from polytalk.media.image import load_image, save_image
     from polytalk.media.output import check_target
@@ -96,8 +97,9 @@ def _cast_picture(picture: Path | None, wishes: CastWishes, force: bool) -> None
     check_target(wishes.preview, force=force)
     image = load_image(picture)
     people = find_people(np.asarray(image))
-    save_image(wishes.preview, draw_people(np.asarray(image), people), force=force)
-    found = {"image": str(picture), **people_json(people, image.width, image.height)}
+    save_image(wishes.preview, draw_people(image, people), force=force)
+    found: dict[str, Any] = {"image": str(picture), "width": image.width, "height": image.height}
+    found["people"] = [{"number": number, **person_as_dict(one)} for number, one in enumerate(people, start=1)]
     typer.echo(pretty_json({**found, "preview": str(wishes.preview)}))
 
 
