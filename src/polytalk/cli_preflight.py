@@ -152,7 +152,7 @@ def show(shown: Preflight, console: Console) -> None:
     """People, timeline, notes and warnings as tables and lines."""
     people = Table(title="who is who", title_justify="left")
     for column in ("speaker", "where", "box", "voice", "speaks", "why"):
-        people.add_column(column, overflow="fold")
+        people.add_column(column, overflow="fold", no_wrap=column in ("box", "speaks"))
     for row in shown.people:
         speaks = f"{row.seconds:.1f} s"
         people.add_row(*map(escape, (row.name, row.person, str(row.box), row.voice, speaks, row.why)))

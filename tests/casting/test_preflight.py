@@ -63,6 +63,8 @@ def test_warnings_name_everything_that_is_wrong():
     quiet = two(speakers=[Speaker(voice(0.3, i), RATE, box) for i, box in enumerate([Box(0, 0, 40, 64), RIGHT.body])])
     small = preflight(cast_scene(quiet, people=[], find=False), (64, 96))
     assert small.warnings == ()
+    near = preflight(cast_scene(scene, people=[LEFT, RIGHT]), SIZE, close_ups=True).warnings
+    assert not any("face is" in warning or "enlarged" in warning for warning in near)
 
 
 def test_a_listener_that_casting_added_is_no_news():

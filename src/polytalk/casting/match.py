@@ -46,8 +46,8 @@ class Reason(StrEnum):
 _WORDS = {
     Reason.USER: "you say so",
     Reason.MOUTHS: "this mouth moves when the voice is heard",
-    Reason.LISTED: "from left to right in the order in which the voices are given",
-    Reason.FIRST_SPEECH: "nothing tells who is who: from left to right in the order of first speech",
+    Reason.LISTED: "in the order given, from left to right",
+    Reason.FIRST_SPEECH: "nothing tells who is who: in the order of first speech, from left to right",
 }
 
 

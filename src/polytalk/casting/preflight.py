@@ -92,6 +92,7 @@ def preflight(
     *,
     music: Callable[[Sound], float] | None = None,
     max_seconds: float | None = None,
+    close_ups: bool = False,
 ) -> Preflight:
     """Look at a scene as it is about to be made.
 
@@ -100,6 +101,7 @@ def preflight(
         size: (height, width) of the video.
         music: how much of a sound is music, 0..1; None leaves that warning out.
         max_seconds: where the video is cut off.
+        close_ups: faces are made larger than they are in the picture, which keeps its size: nothing is said of sizes.
 
     Raises:
         PolytalkError: picture or sounds cannot be read.
@@ -112,7 +114,7 @@ def preflight(
     seconds = max(conversation.mix().seconds, max((turn.end for turn in turns), default=0.0))
     rows = tuple(_person_row(proposal, place, boxes[place], turns) for place in range(len(scene.speakers)))
     fit = PictureFit.plan(picture.width, picture.height, size)
-    warnings = _warnings(proposal, boxes, fit, conversation, music)
+    warnings = _warnings(proposal, boxes, None if close_ups else fit, conversation, music)
     seconds = seconds if max_seconds is None else min(seconds, max_seconds)
     return Preflight(proposal, _spoken(scene, conversation), rows, turns, tuple(warnings), seconds, size)
 
@@ -120,7 +122,7 @@ def preflight(
 def _warnings(
     proposal: CastProposal,
     boxes: tuple[Box, ...],
-    fit: PictureFit,
+    fit: PictureFit | None,
     conversation: Conversation,
     music: Callable[[Sound], float] | None,
 ) -> list[str]:
@@ -135,11 +137,11 @@ def _warnings(
     found = [
         *checks.faces_outside_boxes(seen, at),
         *(checks.overlapping_boxes(at) if scene.boxes else ()),
-        *checks.small_faces(seen, fit),
+        *(checks.small_faces(seen, fit) if fit else ()),
         *checks.voices_without_person(proposal.match, names),
         *checks.people_without_voice(asked, [place in speaking for place in range(len(asked))]),
         *checks.clipped_sounds(sounds),
-        *checks.unfit_picture(fit),
+        *(checks.unfit_picture(fit) if fit else ()),
     ]
     return found if music is None else [*found, *checks.music_under_voices(sounds, music)]
 
@@ -261,9 +263,8 @@ def _timeline(draw: ImageDraw.ImageDraw, shown: Preflight, size: tuple[int, int]
                 draw.rectangle([left, top + 4, max(right, left + 1), top + _BAR - 4], colour)
     top = size[1] + len(shown.people) * _BAR
     for step in range(5):
-        draw.text(
-            (first + width * step / 4, top + 4), f"{whole * step / 4:.1f} s", (200, 200, 200), anchor="ma", font_size=13
-        )
+        spot, seconds = (first + width * step / 4, top + 4), f"{whole * step / 4:.1f} s"
+        draw.text(spot, seconds, (200, 200, 200), anchor="ra" if step == 4 else "ma", font_size=13)
 
 
 def _edges(box: Box) -> tuple[int, int, int, int]:
