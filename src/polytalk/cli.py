@@ -49,6 +49,8 @@ def generate(
     size: opt.FrameSize = None,
     size_class: opt.SizeClass = None,
     max_seconds: opt.MaxSeconds = None,
+    close_ups: opt.CloseUps = None,
+    height: opt.Height = None,
     preview: opt.Preview = None,
     dry_run: opt.DryRun = False,
     save_masks: opt.SaveMasks = None,
@@ -94,6 +96,7 @@ def generate(
 ) -> None:
     """Make people in a picture speak, each with their own voice."""
     given = locals()
+    from polytalk.cli_close_ups import CloseUpWishes
     from polytalk.cli_generate import Job, Told, build_scene, one_of, run
     from polytalk.cli_preflight import CastWishes
     from polytalk.cli_wishes import wishes_of
@@ -119,6 +122,7 @@ def generate(
             force=force,
             quiet=quiet,
             casting=casting,
+            close_ups=CloseUpWishes(close_ups, height),
         )
     )
 

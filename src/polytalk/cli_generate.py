@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
+from polytalk.cli_close_ups import CloseUpWishes, describe
 from polytalk.cli_preflight import CastWishes, recorded_scene
 from polytalk.cli_wishes import Wishes
 from polytalk.errors import PolytalkError
 from polytalk.scene import Box, Scene, Speaker, pair_speakers
 
 if TYPE_CHECKING:
+    from polytalk.casting.found import FoundPerson
     from polytalk.media.audio import Sound
     from polytalk.pipelines import ClipOutput
     from polytalk.pipelines.options import LoadOptions
@@ -63,6 +65,10 @@ class Job:
     """Print errors only."""
     casting: CastWishes | None = None
     """Who is who; None takes the scene as it is."""
+    close_ups: CloseUpWishes = field(default_factory=lambda: CloseUpWishes(False))
+    """Heads cut out and laid into the picture."""
+    people: Sequence[FoundPerson] = ()
+    """Who was found in the picture."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
@@ -212,16 +218,21 @@ def run(job: Job) -> None:
     console.print(_model_line(job, pipe))
     with console.status("reading picture and voices", spinner="dots"):
         size = job.wishes.frame_size(job.scene)
-        prepared = pipe.prepare(job.scene, size).first_seconds(job.wishes.max_seconds)
+        near = job.close_ups.plan(job.scene, job.people, pipe.config.size_class, size)
+        scene, size = (job.scene, size) if near is None else (near.scene, near.plan.frame)
+        prepared = pipe.prepare(scene, size).first_seconds(job.wishes.max_seconds)
+    if near is not None:
+        console.print(describe(near))
     if job.save_masks is not None and writes:
         _save_masks(job, prepared)
     with _progress_bar(console) as progress:
         clips = pipe.stream(prepared, seed=job.seed, work=work, progress=progress, **choices)
         if writes:
+            clips = clips if near is None else near.composite(clips, pipe.components)
             _write(job, work, clips, prepared.sound)
         else:
             deque(clips, maxlen=0)
-    height, width = prepared.pixels.shape[:2]
+    height, width = prepared.pixels.shape[:2] if near is None else near.plan.picture
     seconds, spent = prepared.num_frames / 25, time.monotonic() - started
     made = f"{seconds:.1f} s of {width} × {height}"
     console.print(f"[bold]{job.output}[/]: {made}, made in {spent:.0f} s ({spent / seconds:.1f} s per second)")
@@ -237,13 +248,13 @@ def _cast(job: Job, wishes: CastWishes, console: Console) -> Job:
     with console.status("looking who is who", spinner="dots"):
         proposal = propose(job.scene, wishes)
     if console.quiet and preview is None:
-        return dataclasses.replace(job, scene=proposal.scene)
+        return dataclasses.replace(job, scene=proposal.scene, people=proposal.people)
     shown = look_ahead(proposal, job.wishes)
     show(shown, console)
     if preview is not None and _writes():
         write_preview(shown, preview, force=job.force or wishes.preview is None)
         console.print(f"[bold]{preview}[/] shows who is where")
-    return dataclasses.replace(job, scene=shown.scene)
+    return dataclasses.replace(job, scene=shown.scene, people=proposal.people)
 
 
 def _writes() -> bool:

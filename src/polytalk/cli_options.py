@@ -132,6 +132,19 @@ Live = Annotated[
         "--live", help="Let the video be watched while it is being made; always so for .m3u8.", rich_help_panel=VIDEO
     ),
 ]
+CloseUps = Annotated[
+    bool | None,
+    typer.Option(
+        "--close-ups/--no-close-ups",
+        help="Cut heads out, make them in one frame of the model and lay them into the picture at its own size.",
+        show_default="with mini, on large pictures with small heads",
+        rich_help_panel=VIDEO,
+    ),
+]
+Height = Annotated[
+    int | None,
+    typer.Option(help="Of a video with close-ups, pixels.", show_default="the picture's", rich_help_panel=VIDEO),
+]
 Work = Annotated[
     Path | None,
     typer.Option(help="Folder to keep every finished clip in, so that --resume can go on.", rich_help_panel=VIDEO),

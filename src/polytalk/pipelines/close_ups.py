@@ -18,6 +18,7 @@ from PIL import Image
 
 from polytalk.casting.cast import cast_scene
 from polytalk.casting.places import join_given
+from polytalk.conditioning.people import scene_boxes
 from polytalk.conditioning.picture import SIZE_CLASSES, Size, choose_size, to_network
 from polytalk.errors import PolytalkError
 from polytalk.media.image import load_image
@@ -199,9 +200,9 @@ def plan_close_ups(
         remedy = "Give a --box for each speaker, or leave close-ups out: --no-close-ups."
         raise PolytalkError("--close-ups", "the heads of all speakers are not found in the picture", remedy)
     scene = proposal.scene
-    joined, places = join_given(scene.boxes or (), scene.names, proposal.people)
-    heads = [joined[place].head for place in places]
-    picture, heads = scaled_to_height(picture, heads, height)
+    boxes = scene_boxes(scene, picture.width, picture.height)
+    joined, places = join_given(boxes, scene.names, proposal.people)
+    picture, heads = scaled_to_height(picture, [joined[place].head for place in places], height)
     frames = [size] if size else list(SIZE_CLASSES[size_class].values())
     plan = CloseUps.plan((picture.height, picture.width), heads, frames)
     return CloseUpRun(plan, picture, plan.scene(scene, picture))
