@@ -175,6 +175,21 @@ def test_what_makes_no_sense_is_one_line(files, model, options, message):
     assert not Path("talk.mp4").exists()
 
 
+def test_masks_by_one_picture_with_a_colour_for_each(files, model):
+    shapes = np.zeros((64, 96, 3), np.uint8)
+    shapes[10:60, 10:40] = (255, 0, 0)
+    shapes[20:64, 50:90] = (0, 0, 255)
+    Image.fromarray(shapes).save("shapes.png")
+    result = generate(model, "--image", "two.png", *TWO, "--mask", "shapes.png", "--save-masks", "masks.png")
+    assert result.exit_code == 0, result.output
+    said = "".join(result.stderr.split())
+    assert "10,10,40,60" in said
+    assert "50,20,90,64" in said
+    result = generate(model, "--image", "two.png", *TWO, *("--mask", "shapes.png") * 3, "--force")
+    assert result.exit_code == 2
+    assert "--mask: there are 3 and 2 speakers" in " ".join(result.stderr.split())
+
+
 def test_cast_without_anything_says_what_is_missing(files):
     result = polytalk("cast")
     assert result.exit_code == 2

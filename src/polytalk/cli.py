@@ -12,6 +12,7 @@ import typer
 from polytalk import cli_options as opt
 from polytalk.cli_cast import register
 from polytalk.cli_errors import reports_errors
+from polytalk.cli_evaluate import register_long
 from polytalk.cli_weights import weights_app
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ def generate(
     num_voices: opt.NumVoices = None,
     voice: opt.Voices = None,
     point: opt.Points = None,
+    mask: opt.Masks = None,
     assign: opt.Assign = None,
     swap: opt.Swap = False,
     no_find: opt.NoFind = False,
@@ -54,6 +56,7 @@ def generate(
     preview: opt.Preview = None,
     dry_run: opt.DryRun = False,
     save_masks: opt.SaveMasks = None,
+    explain: opt.Explain = None,
     live: opt.Live = False,
     work: opt.Work = None,
     resume: opt.Resume = False,
@@ -102,7 +105,7 @@ def generate(
     from polytalk.cli_wishes import wishes_of
 
     shown = one_of(image, video)
-    casting = CastWishes(not no_find, assign or (), point or (), swap, preview, dry_run)
+    casting = CastWishes(not no_find, assign or (), point or (), mask or (), swap, preview, dry_run)
     told = Told(script, recording, voice or (), num_voices, not no_find)
     wanted = build_scene(shown, speaker or [], box or [], prompt, negative_prompt, scene, arrangement, told)
     wishes = wishes_of(given)
@@ -115,6 +118,7 @@ def generate(
             fit=fit,
             vram=vram,
             save_masks=save_masks,
+            explain=explain,
             live=live,
             work=work,
             resume=resume,
@@ -340,6 +344,7 @@ def drift(
 
 
 register(app, evaluate_app)
+register_long(evaluate_app)
 
 
 @app.command()

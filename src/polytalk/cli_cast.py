@@ -32,6 +32,7 @@ def register(app: typer.Typer, evaluate_app: typer.Typer) -> None:
     app.command()(cast)
     evaluate_app.command("casting")(evaluate_casting)
     evaluate_app.command("active-speaker")(evaluate_active_speaker)
+    evaluate_app.command("faces")(evaluate_faces)
 
 
 @reports_errors
@@ -42,6 +43,7 @@ def cast(
     speaker: opt.Speakers = None,
     box: opt.Boxes = None,
     point: opt.Points = None,
+    mask: opt.Masks = None,
     script: opt.Script = None,
     voice: opt.Voices = None,
     scene: opt.SceneFile = None,
@@ -62,7 +64,8 @@ def cast(
     from polytalk.cli_preflight import CastWishes
     from polytalk.cli_wishes import Wishes
 
-    wishes = CastWishes(not no_find, assign or (), point or (), swap, _preview_path(preview, save, picture, scene))
+    shown = _preview_path(preview, save, picture, scene)
+    wishes = CastWishes(not no_find, assign or (), point or (), mask or (), swap, shown)
     if not (speaker or recording or script or scene):
         _cast_picture(picture, wishes, force or preview is None)
         return
@@ -165,3 +168,28 @@ def evaluate_active_speaker(scenes: Scenes = 50, seed: Seed = 0, as_json: Json =
         from polytalk.evaluation.casting import run_active_speaker
 
         run_active_speaker(scenes=scenes, seed=seed, json=as_json)
+
+
+@reports_errors
+def evaluate_faces(
+    scenes: Annotated[int, typer.Option(min=0, help="How many drawn scenes.")] = 200,
+    seed: Seed = 0,
+    picture: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE=PEOPLE", help="A picture, or a folder of pictures, and how many people each shows."),
+    ] = None,
+    carried: Annotated[bool, typer.Option(help="Also photographs that scikit-image carries.")] = True,
+    sheet: Annotated[Path | None, typer.Option(help="Picture file to write: 24 scenes with what was found.")] = None,
+    as_json: Json = False,
+) -> None:
+    """How many people are found, and how exactly: in held-out drawn scenes, and in pictures whose people one counts."""
+    from polytalk.scene.files import pretty_json
+
+    with needs_extra("train"):
+        from polytalk.evaluation.faces import counted_pictures, run
+
+        report = run(scenes, counted_pictures(picture or ()), seed, carried, sheet)
+    if as_json:
+        typer.echo(pretty_json(report.as_dict()))
+    else:
+        report.print()

@@ -59,6 +59,15 @@ Points = Annotated[
         "--point", help="x,y: the speaker named before is the person there; instead of --box.", rich_help_panel=SCENE
     ),
 ]
+Masks = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--mask",
+        help="Picture of a speaker's very shape, white on black, one per speaker; or one with a colour for each, from "
+        "left to right.",
+        rich_help_panel=SCENE,
+    ),
+]
 Assign = Annotated[
     list[str] | None,
     typer.Option(
@@ -110,6 +119,15 @@ MaxSeconds = Annotated[
 SaveMasks = Annotated[
     Path | None,
     typer.Option(help="Picture to write that shows who is where, e.g. masks.png.", rich_help_panel=VIDEO),
+]
+Explain = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder for explain.mp4 and explain.json: whom the network binds to which voice, and whose mouth follows "
+        "whom.",
+        rich_help_panel=VIDEO,
+    ),
 ]
 Preview = Annotated[
     Path | None,

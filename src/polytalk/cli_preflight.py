@@ -37,6 +37,8 @@ class CastWishes:
     """ "Anna=2": a voice's name or number, and a person's number."""
     points: Sequence[str] = ()
     """ "x,y", one for each speaker."""
+    masks: Sequence[Path] = ()
+    """Pictures of each speaker's shape; or one of all, in a colour each."""
     swap: bool = False
     """Exchange the first two voices."""
     preview: Path | None = None
@@ -127,8 +129,24 @@ def propose(scene: Scene, wishes: CastWishes) -> CastProposal:
     """
     from polytalk.casting.cast import cast_scene
 
+    if wishes.masks:
+        scene = _with_masks(scene, wishes.masks)
     options: dict[str, Any] = {"assign": wishes.assigned(), "points": wishes.pointed(), "swap": wishes.swap}
     return cast_scene(scene, find=wishes.find, **options)
+
+
+def _with_masks(scene: Scene, masks: Sequence[Path]) -> Scene:
+    import dataclasses
+
+    files = list(masks) * len(scene.speakers) if len(masks) == 1 else list(masks)
+    if len(files) != len(scene.speakers):
+        problem = f"there are {len(masks)} and {len(scene.speakers)} speakers"
+        raise PolytalkError("--mask", problem, "Give one for each, or one picture with a colour for each.")
+    speakers = [
+        dataclasses.replace(speaker, mask=path, box=None, point=None)
+        for speaker, path in zip(scene.speakers, files, strict=True)
+    ]
+    return dataclasses.replace(scene, speakers=speakers)
 
 
 def look_ahead(proposal: CastProposal, wishes: Wishes) -> Preflight:

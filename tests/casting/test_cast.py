@@ -108,7 +108,7 @@ def test_equal_parts_can_be_exchanged_too():
         ({"assign": {0: 3}}, "there is no person 3"),
         ({"assign": {0: 1, 1: 1}}, "two voices"),
         ({"points": [(20, 20)]}, "1 points and 2 speakers"),
-        ({"points": [(20, 20), (95, 63)]}, "nobody was found at 95,63"),
+        ({"points": [(60, 20), (95, 63)]}, "two points show the same person"),
     ],
 )
 def test_corrections_that_make_no_sense(correction, message):
@@ -140,6 +140,52 @@ def test_a_later_picture_is_cast_in_the_same_order():
     assert boxes is not None
     assert boxes[0].left > boxes[1].left
     assert any("later picture" in note for note in proposal.notes)
+
+
+def masked(person):
+    mask = np.zeros((64, 96), bool)
+    mask[person.head.top : person.body.bottom, person.head.left : person.head.right] = True
+    return dataclasses.replace(person, mask=mask)
+
+
+def test_masks_of_whoever_was_found_are_used(tmp_path):
+    people = [masked(LEFT), masked(RIGHT)]
+    proposal = cast_scene(two(), people=people, swap=True)
+    for speaker, person in zip(proposal.scene.speakers, people[::-1], strict=True):
+        np.testing.assert_array_equal(speaker.mask, person.mask)
+        assert speaker.box == Box(person.head.left, person.head.top, person.head.right, person.body.bottom)
+    save_proposal(proposal, tmp_path / "cast.json")
+    scene = Scene.from_json(tmp_path / "cast.json")
+    again = cast_scene(scene, people=people)
+    assert again.scene == scene
+    assert again.notes == ()
+    moved = cast_scene(scene, people=people, swap=True).scene
+    np.testing.assert_array_equal(moved.speakers[0].mask, people[0].mask)
+
+
+def test_a_box_that_was_changed_by_hand_goes_before_the_mask(tmp_path):
+    save_proposal(cast_scene(two(), people=[masked(LEFT), masked(RIGHT)]), tmp_path / "cast.json")
+    content = json.loads((tmp_path / "cast.json").read_text())
+    content["speakers"][0]["box"]["left"] = 3
+    (tmp_path / "cast.json").write_text(json.dumps(content))
+    changed = cast_scene(Scene.from_json(tmp_path / "cast.json"), people=[])
+    assert changed.scene.speakers[0].mask is None
+    assert changed.scene.speakers[0].box.left == 3
+    assert changed.scene.speakers[1].mask is not None
+    assert "the box counts" in changed.notes[0]
+
+
+def test_speakers_with_points_and_masks_of_the_users():
+    mask = masked(RIGHT).mask
+    speakers = [Speaker(voice(0.3, 0), RATE, mask=mask), Speaker(voice(0.3, 1), RATE, point=(20, 20))]
+    proposal = cast_scene(two(speakers=speakers), people=[LEFT, RIGHT])
+    assert proposal.places == "given"
+    assert [pair.person for pair in proposal.match.pairs] == [1, 0]
+    assert proposal.scene.speakers[1].box == LEFT.body
+    np.testing.assert_array_equal(proposal.scene.speakers[0].mask, mask)
+    both = [Speaker(voice(0.3, i), RATE, point=(20 + i, 20)) for i in range(2)]
+    with pytest.raises(PolytalkError, match="the same person"):
+        cast_scene(two(speakers=both), people=[LEFT, RIGHT])
 
 
 def test_a_saved_proposal_is_a_scene_file(tmp_path):
@@ -258,3 +304,6 @@ def test_a_point_on_two_bodies_means_the_nearer_head():
     wide = [dataclasses.replace(one, body=Box(0, 0, 96, 64)) for one in (LEFT, RIGHT)]
     assert person_at((30, 30), wide) == 0
     assert person_at((50, 30), wide) == 1
+    assert person_at((95, 63), [LEFT, RIGHT]) == 1
+    with pytest.raises(PolytalkError, match="nobody was found at 1,2"):
+        person_at((1, 2), [])

@@ -14,7 +14,8 @@ import numpy as np
 from polytalk.casting.active_speaker import mouth_motion, speaker_scores, voice_loudness
 from polytalk.casting.found import FoundPerson
 from polytalk.casting.match import Match, exchange, match_voices, prominent
-from polytalk.casting.places import bodies_apart, join_given, person_at
+from polytalk.casting.places import bodies_apart, extent, join_given, person_at, within
+from polytalk.conditioning.given_masks import given_masks
 from polytalk.conditioning.people import default_boxes
 from polytalk.conditioning.speech import SAMPLE_RATE, conversation_tracks
 from polytalk.errors import PolytalkError
@@ -151,39 +152,83 @@ def look_for_people(picture: np.ndarray, expected: int | None = None) -> Sequenc
 
 def _seats(scene: Scene, found: Sequence[FoundPerson], size: tuple[int, int], looked: bool) -> _Seats:
     count = len(scene.speakers)
-    if scene.boxes:
-        people, places = join_given(scene.boxes, scene.names, found)
-        return _Seats(tuple(people), dict(enumerate(places)), "given")
+    if any(speaker.has_place for speaker in scene.speakers):
+        boxes, masks, notes = _given(scene, found, size)
+        people, places = join_given(boxes, scene.names, found, masks)
+        return _Seats(tuple(people), dict(enumerate(places)), "given", tuple(notes))
     if len(found) >= count:
         return _Seats(tuple(found), {}, "found")
     note = f"{_people(len(found))} found in the picture for {_voices(count)}: it is divided into {count} equal parts"
     note = note.replace("into 1 equal parts", "by no line: all of it is one person's")
-    boxes = default_boxes(*size, count)
-    people = [FoundPerson(f"part {i + 1}", box, box, box, 0.0, "user") for i, box in enumerate(boxes)]
-    notes = (f"{note}. Give a --box for each speaker if that is wrong",) if looked else ()
-    return _Seats(tuple(people), {}, "parts", notes)
+    parts = default_boxes(*size, count)
+    people = [FoundPerson(f"part {i + 1}", box, box, box, 0.0, "user") for i, box in enumerate(parts)]
+    told = (f"{note}. Give a --box for each speaker if that is wrong",) if looked else ()
+    return _Seats(tuple(people), {}, "parts", told)
+
+
+def _given(
+    scene: Scene, found: Sequence[FoundPerson], size: tuple[int, int]
+) -> tuple[list[Box], list[np.ndarray | None], list[str]]:
+    """Boxes and masks of speakers who have a place; a box that was changed beside its mask is the later word."""
+    boxes: list[Box] = []
+    masks: list[np.ndarray | None] = []
+    notes, pointed = [], []
+    for name, speaker, mask in zip(scene.names, scene.speakers, given_masks(scene, *size), strict=True):
+        if mask is not None and speaker.box in (None, extent(mask)):
+            boxes.append(extent(mask))
+            masks.append(mask)
+        elif speaker.box is not None:
+            boxes.append(speaker.box)
+            masks.append(None)
+            if mask is not None:
+                notes.append(f"{name}'s box is not that of the mask: the box counts")
+        else:
+            assert speaker.point is not None
+            pointed.append(person_at(speaker.point, found))
+            mask = found[pointed[-1]].mask
+            boxes.append(found[pointed[-1]].body if mask is None else extent(mask))
+            masks.append(mask)
+    if len(set(pointed)) < len(pointed):
+        raise PolytalkError("point", "two points show the same person", "Point at a person each, or give boxes.")
+    return boxes, masks, notes
 
 
 def _proposal(scene: Scene, seats: _Seats, match: Match, *, moved: bool) -> CastProposal:
     notes = list(seats.notes)
     if seats.places == "parts" and not moved:
         return CastProposal(scene, seats.people, match, "parts", tuple(notes))
-    bodies = bodies_apart(seats.people) if seats.places == "found" else [person.body for person in seats.people]
-    boxes = [bodies[int(match.person_of(voice) or 0)] for voice in range(len(scene.speakers))]
-    speakers = [dataclasses.replace(one, box=box) for one, box in zip(scene.speakers, boxes, strict=True)]
+    outlines = _outlines(seats)
+    speakers = []
+    for voice, speaker in enumerate(scene.speakers):
+        box, mask = outlines[int(match.person_of(voice) or 0)]
+        if not moved and seats.places == "given" and mask is not None and speaker.mask is not None:
+            mask = speaker.mask  # the file as it was named
+        speakers.append(dataclasses.replace(speaker, box=box, mask=mask, point=None))
     listener = _listener(seats.people, match) if len(scene.speakers) == 1 else None
     cues = scene.cues
     if seats.places == "found":
         cues, told = _cues_with_boxes(scene, match)
         notes += told
     if listener is not None and all(cue.boxes is None for cue in cues):
-        speakers.append(Speaker(box=bodies[listener]))
+        box, mask = outlines[listener]
+        speakers.append(Speaker(box=box, mask=mask))
         notes.append(f"{seats.people[listener].name} has no voice and listens")
     completed = dataclasses.replace(scene, speakers=speakers, cues=cues)
     silent = [seats.people[place].name for place in match.bystanders if place != listener]
     if silent:
         notes.append(f"{', '.join(silent)}: no voice is left, part of the background")
     return CastProposal(completed, seats.people, match, seats.places, tuple(notes))
+
+
+def _outlines(seats: _Seats) -> list[tuple[Box, Any]]:
+    """Everybody's box and mask, if there is one, as a scene has them: the box is the mask's extent."""
+    if seats.places != "found":
+        return [(person.body, person.mask) for person in seats.people]
+    found: list[tuple[Box, Any]] = []
+    for person, body in zip(seats.people, bodies_apart(seats.people), strict=True):
+        mask = within(person.mask, body)
+        found.append((body if mask is None else extent(mask), mask))
+    return found
 
 
 def _listener(people: Sequence[FoundPerson], match: Match) -> int | None:
@@ -232,7 +277,10 @@ def _pointed(points: Sequence[tuple[float, float]], people: Sequence[FoundPerson
     if len(points) != len(scene.speakers):
         problem = f"there are {len(points)} points and {len(scene.speakers)} speakers"
         raise PolytalkError("point", problem, "Give one point per speaker, or none at all.")
-    return {voice: person_at(point, people) for voice, point in enumerate(points)}
+    found = {voice: person_at(point, people) for voice, point in enumerate(points)}
+    if len(set(found.values())) < len(found):
+        raise PolytalkError("point", "two points show the same person", "Point at a person each, or give boxes.")
+    return found
 
 
 def _assigned(assign: Mapping[str | int, int], scene: Scene, people: int) -> dict[int, int]:

@@ -6,7 +6,10 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
+import numpy as np
+
 from polytalk.casting.found import FoundPerson
+from polytalk.conditioning.given_masks import MaskedBox
 from polytalk.errors import PolytalkError
 from polytalk.scene import Box
 
@@ -15,7 +18,10 @@ UNSEEN = 0.0
 
 
 def join_given(
-    boxes: Sequence[Box], names: Sequence[str], found: Sequence[FoundPerson]
+    boxes: Sequence[Box],
+    names: Sequence[str],
+    found: Sequence[FoundPerson],
+    masks: Sequence[np.ndarray | None] | None = None,
 ) -> tuple[list[FoundPerson], list[int]]:
     """People at the boxes that the user gave, and whoever else was found, from left to right.
 
@@ -23,20 +29,21 @@ def join_given(
         boxes: the user's; they become the bodies as they are.
         names: of whoever is in them.
         found: what the detectors say; each goes to the box that holds most of the head.
+        masks: the user's, bool (height, width) of the picture, for some of the boxes.
 
     Returns:
         The people, and for each box the place of its person among them.
     """
     rest = list(found)
     people: list[FoundPerson] = []
-    for box, name in zip(boxes, names, strict=True):
+    for box, name, mask in zip(boxes, names, masks or [None] * len(boxes), strict=True):
         inside = [person for person in rest if _contains(box, _centre(person.head))]
         best = max(inside, key=lambda person: shared_area(box, person.head), default=None)
         if best is None:
-            people.append(FoundPerson(name, box, box, box, UNSEEN, "user"))
+            people.append(FoundPerson(name, box, box, box, UNSEEN, "user", None, mask))
         else:
             rest.remove(best)
-            people.append(dataclasses.replace(best, name=name, body=box, finder="user", mask=None))
+            people.append(dataclasses.replace(best, name=name, body=box, finder="user", mask=mask))
     for person in rest:  # somebody else's head in a box of the user's is part of that box
         if not any(_contains(box, _centre(person.head)) for box in boxes):
             people.append(person)
@@ -45,17 +52,36 @@ def join_given(
 
 
 def person_at(point: tuple[float, float], people: Sequence[FoundPerson]) -> int:
-    """The place among the people of whom a point of the picture shows; where bodies overlap, the nearer head's.
+    """The place of whoever is under a point of the picture: head, else mask, else body; else the nearest.
 
     Raises:
-        PolytalkError: it shows nobody.
+        PolytalkError: nobody was found at all.
     """
-    there = [place for place, person in enumerate(people) if _contains(person.body, point)]
-    if not there:
+    if not people:
         x, y = point
-        remedy = "Point at a head or at shoulders, or give a box."
-        raise PolytalkError("point", f"nobody was found at {x:g},{y:g}", remedy)
-    return min(there, key=lambda place: _distance(point, _centre(people[place].head)))
+        raise PolytalkError("point", f"nobody was found at {x:g},{y:g}", "Give a box instead.")
+    row, column = int(point[1]), int(point[0])
+    places = range(len(people))
+    under = [place for place in places if _contains(people[place].head, point)]
+    under = under or [place for place in places if _is_set(people[place].mask, row, column)]
+    under = under or [place for place in places if _contains(people[place].body, point)]
+    return min(under or places, key=lambda place: _distance(point, _centre(people[place].head)))
+
+
+def within(mask: np.ndarray | None, box: Box) -> np.ndarray | None:
+    """What of a mask (height, width) lies in a box; None where nothing does."""
+    if mask is None:
+        return None
+    inside = np.zeros_like(mask)
+    part = slice(box.top, box.bottom), slice(box.left, box.right)
+    inside[part] = mask[part]
+    return inside if inside.any() else None
+
+
+def extent(mask: np.ndarray) -> Box:
+    """The smallest box that holds a mask (height, width), which is not empty."""
+    around = MaskedBox.around(mask)
+    return Box(around.left, around.top, around.right, around.bottom)
 
 
 def bodies_apart(people: Sequence[FoundPerson]) -> list[Box]:
@@ -92,6 +118,11 @@ def shared_area(one: Box, other: Box) -> int:
 
 def _half_way(before: int, after: int) -> int:
     return (before + after) // 2
+
+
+def _is_set(mask: np.ndarray | None, row: int, column: int) -> bool:
+    inside = mask is not None and 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]
+    return inside and mask is not None and bool(mask[row, column])
 
 
 def _contains(box: Box, point: tuple[float, float]) -> bool:

@@ -13,6 +13,7 @@ from polytalk.casting import checks
 from polytalk.casting.cast import CastProposal
 from polytalk.casting.found import FoundPerson
 from polytalk.casting.preview import COLOURS
+from polytalk.conditioning.given_masks import MaskedBox
 from polytalk.conditioning.hearing import hear
 from polytalk.conditioning.people import scene_boxes
 from polytalk.conditioning.picture import PictureFit, Size
@@ -24,6 +25,8 @@ from polytalk.scene import Box, Scene
 _NOBODY = (150, 150, 150)
 _WIDEST = 1280
 """Pixels of the longer side of a preview."""
+_TINT = 30
+"""Hundredths of the colour in a mask."""
 _BAR = 22
 """Pixels of a row of the timeline."""
 
@@ -223,6 +226,10 @@ def _picture(shown: Preflight) -> Image.Image:
     rows = len(shown.people)
     canvas = Image.new("RGB", (size[0], size[1] + (rows + 1) * _BAR), (24, 24, 28))
     canvas.paste(original.resize(size, Image.Resampling.LANCZOS), (0, 0))
+    for number, row in enumerate(shown.people):
+        if isinstance(row.box, MaskedBox):
+            shape = Image.fromarray(row.box.mask).resize(size, Image.Resampling.NEAREST)
+            canvas.paste(COLOURS[number % len(COLOURS)], (0, 0), shape.convert("L").point(lambda on: on * _TINT // 100))
     draw = ImageDraw.Draw(canvas)
     for place in proposal.bystanders:
         _frame(draw, proposal.people[place].body, scale, _NOBODY, _label(place, f"person {place + 1}") + ", no voice")

@@ -26,7 +26,8 @@ def with_files(scene: Scene, path: Path, *, force: bool = False) -> Scene:
     """
     files = _Files(path, force)
     speakers = [
-        dataclasses.replace(speaker, **files.sound(speaker.audio, speaker.sample_rate)) for speaker in scene.speakers
+        dataclasses.replace(speaker, **files.sound(speaker.audio, speaker.sample_rate), mask=files.mask(speaker.mask))
+        for speaker in scene.speakers
     ]
     utterances = [dataclasses.replace(said, **files.sound(said.audio, said.sample_rate)) for said in scene.utterances]
     cues = [dataclasses.replace(cue, image=files.picture(cue.image)) for cue in scene.cues]
@@ -48,7 +49,7 @@ class _Files:
 
     def __init__(self, path: Path, force: bool) -> None:
         self.path, self.force = path, force
-        self.sounds = self.pictures = 0
+        self.sounds = self.pictures = self.masks = 0
 
     def sound(self, audio: Any, rate: int | None) -> dict[str, Any]:
         if not isinstance(audio, np.ndarray):
@@ -58,6 +59,14 @@ class _Files:
         sound = sound_of(audio, rate)
         save_sound(target, Sound(sound.samples, sound.sample_rate), force=self.force)
         return {"audio": target, "sample_rate": None}
+
+    def mask(self, mask: Any) -> Any:
+        if not isinstance(mask, np.ndarray):
+            return mask
+        self.masks += 1
+        target = self.path.with_name(f"{self.path.stem}.mask-{self.masks}.png")
+        save_image(target, np.repeat(np.uint8(255) * mask[..., None].astype(bool), 3, axis=2), force=self.force)
+        return target
 
     def picture(self, image: Any) -> Any:
         if image is None or isinstance(image, Path):
