@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from polytalk.casting.found import FoundPerson
     from polytalk.media.audio import Sound
     from polytalk.pipelines import ClipOutput
+    from polytalk.pipelines.explain import Explainer
     from polytalk.pipelines.options import LoadOptions
     from polytalk.pipelines.work import WorkFolder
 
@@ -51,6 +52,8 @@ class Job:
     """GPU memory to stay within."""
     save_masks: Path | None = None
     """Picture of who is where."""
+    explain: Path | None = None
+    """Folder for what the model sees."""
     live: bool = False
     """Write so that it can be watched meanwhile."""
     work: Path | None = None
@@ -214,6 +217,7 @@ def run(job: Job) -> None:
         with console.status("planning", spinner="dots"):
             options, choices = _fitted(job, options, choices, console)
     with console.status("loading PyTorch and the model", spinner="dots"):
+        _check_explain(job)
         pipe = _load(job, options)
     console.print(_model_line(job, pipe))
     with console.status("reading picture and voices", spinner="dots"):
@@ -225,9 +229,12 @@ def run(job: Job) -> None:
         console.print(describe(near))
     if job.save_masks is not None and writes:
         _save_masks(job, prepared)
+    explainer = _explainer(job, prepared)
+    observer = None if explainer is None else explainer.observer
     with _progress_bar(console) as progress:
-        clips = pipe.stream(prepared, seed=job.seed, work=work, progress=progress, **choices)
+        clips = pipe.stream(prepared, seed=job.seed, work=work, progress=progress, observer=observer, **choices)
         if writes:
+            clips = clips if explainer is None else explainer.follow(clips)
             clips = clips if near is None else near.composite(clips, pipe.components)
             _write(job, work, clips, prepared.sound)
         else:
@@ -235,6 +242,8 @@ def run(job: Job) -> None:
     height, width = prepared.pixels.shape[:2] if near is None else near.plan.picture
     seconds, spent = prepared.num_frames / 25, time.monotonic() - started
     made = f"{seconds:.1f} s of {width} × {height}"
+    if explainer is not None and writes:
+        explainer.report.print(console)
     console.print(f"[bold]{job.output}[/]: {made}, made in {spent:.0f} s ({spent / seconds:.1f} s per second)")
 
 
@@ -249,7 +258,7 @@ def _cast(job: Job, wishes: CastWishes, console: Console) -> Job:
         proposal = propose(job.scene, wishes)
     if console.quiet and preview is None:
         return dataclasses.replace(job, scene=proposal.scene, people=proposal.people)
-    shown = look_ahead(proposal, job.wishes)
+    shown = look_ahead(proposal, job.wishes, job.close_ups)
     show(shown, console)
     if preview is not None and _writes():
         write_preview(shown, preview, force=job.force or wishes.preview is None)
@@ -334,6 +343,23 @@ def _fitted(
         choices = {**choices, "clip_frames": chosen.clip_frames}
     console.print(f"fits with: {describe_options(chosen.options)}, clips of {chosen.clip_frames} frames")
     return dataclasses.replace(options, **chosen.changes(options)), choices
+
+
+def _check_explain(job: Job) -> None:
+    """Refuse early where an explanation cannot be written."""
+    if job.explain is not None:
+        from polytalk.pipelines.explain import explain_folder
+
+        explain_folder(job.explain, force=job.force)
+
+
+def _explainer(job: Job, prepared) -> Explainer | None:  # type: ignore[no-untyped-def]
+    """Every process has one, since the network's maps are gathered from all; only one of them writes."""
+    if job.explain is None:
+        return None
+    from polytalk.pipelines.explain import Explainer
+
+    return Explainer(prepared, job.explain, names=job.scene.names, force=job.force)
 
 
 def _save_masks(job: Job, prepared) -> None:  # type: ignore[no-untyped-def]

@@ -118,7 +118,7 @@ def crossing_scenes(scenes: int, seed: int, clip_frames: int, motion_frames: int
         rng = np.random.default_rng([scene_seed, 2])
         talk = draw_conversation(evaluation_voices(), rng, PEOPLE, clip_frames + (CLIPS - 1) * gain, overlap=True)
         first = CROSSING * gain
-        drawn = draw_clip(scene_seed, config, _part(talk, first, first + clip_frames))
+        drawn = draw_clip(scene_seed, config, part_of(talk, first, first + clip_frames))
         found.append(CrossingScene(drawn, talk))
     return found
 
@@ -237,7 +237,7 @@ class _CrossingChain(ClipChain):
             self.masks = torch.where(masks_to_tokens(now).flatten(1).any(1)[:, None, None], now, self.masks)
 
 
-def _part(talk: Conversation, first: int, last: int) -> Conversation:
+def part_of(talk: Conversation, first: int, last: int) -> Conversation:
     """The frames from first to last of a conversation, as far as drawing needs it."""
     samples = slice(first * 640, last * 640)
     return replace(
