@@ -17,6 +17,7 @@ from polytalk.scene import Box, Scene
 if TYPE_CHECKING:
     from polytalk.casting.cast import CastProposal
     from polytalk.casting.preflight import Preflight
+    from polytalk.cli_close_ups import CloseUpWishes
     from polytalk.cli_wishes import Wishes
 
 _MOST_TURNS = 12
@@ -149,21 +150,28 @@ def _with_masks(scene: Scene, masks: Sequence[Path]) -> Scene:
     return dataclasses.replace(scene, speakers=speakers)
 
 
-def look_ahead(proposal: CastProposal, wishes: Wishes) -> Preflight:
+def look_ahead(proposal: CastProposal, wishes: Wishes, close_ups: CloseUpWishes | None = None) -> Preflight:
     """What is known before the video is made, for the model that the options name.
+
+    Args:
+        proposal: who is who.
+        wishes: the command's options about model and video.
+        close_ups: those about close-ups; None: none were given.
 
     Raises:
         PolytalkError: no such model, or picture and sounds cannot be read.
     """
     from polytalk.casting.preflight import preflight
+    from polytalk.cli_close_ups import CloseUpWishes
     from polytalk.conditioning.picture import choose_size
     from polytalk.media.image import load_image
 
-    size = wishes.frame_size(proposal.scene)
-    if size is None:
-        picture = load_image(proposal.scene.image)
-        size = choose_size(picture.width, picture.height, _size_class(wishes))
-    return preflight(proposal, size, music=_music_detector(), max_seconds=wishes.max_seconds)
+    given, size_class = wishes.frame_size(proposal.scene), _size_class(wishes)
+    picture = load_image(proposal.scene.image)
+    size = given or choose_size(picture.width, picture.height, size_class)
+    near = (close_ups or CloseUpWishes()).plan(proposal.scene, proposal.people, size_class, given)
+    seconds = wishes.max_seconds
+    return preflight(proposal, size, music=_music_detector(), max_seconds=seconds, close_ups=near is not None)
 
 
 def show(shown: Preflight, console: Console) -> None:

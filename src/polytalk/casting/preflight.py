@@ -192,7 +192,8 @@ def _person_row(proposal: CastProposal, place: int, box: Box, turns: tuple[TurnR
     elif own:
         texts = [said for said in scene.utterances if scene.index_of(said) == place]
         spoken = all(said.audio is None for said in texts)
-        voice = f"spoken by {speaker.voice or 'a voice of Polytalk'}" if spoken else f"{len(own)} turns"
+        turns_of = "1 turn" if len(own) == 1 else f"{len(own)} turns"
+        voice = f"spoken by {speaker.voice or 'a voice of Polytalk'}" if spoken else turns_of
     seconds = sum(turn.end - turn.start for turn in own)
     return PersonRow(scene.names[place], person, box, voice, "" if pair is None else pair.why, seconds)
 
