@@ -78,12 +78,16 @@ class CutComposite:
         for one, detail, soft in zip(motion, keep, added, strict=True):
             yield self._changed(one, detail, soft) - self.base
 
+    def scaled_up(self, small: Tensor) -> Tensor:
+        """What is shown in the slot, (C, h, w), where the picture's part is, (C, H', W')."""
+        rows, columns = self._up
+        return rows @ small @ columns.T
+
     def _changed(self, motion: Tensor, keep: Tensor, added: Tensor) -> Tensor:
         """The picture's part (3, H', W') moved by (2, h, w), kept as far as (1, h, w), and (3, h, w) added."""
         if not (motion.any() or added.any()):
             return self.base
-        rows, columns = self._up
-        large = rows @ torch.cat([motion, 1 - keep, added]) @ columns.T  # (6, H', W')
+        large = self.scaled_up(torch.cat([motion, 1 - keep, added]))
         scale = large.new_tensor([self.cut.width / self.shown.shape[-1], self.cut.height / self.shown.shape[-2]])
         moved = move(self.base, large[None, :2] * scale[:, None, None])[0]
         return moved * (1 - large[2:3]) + large[3:]
