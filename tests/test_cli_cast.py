@@ -53,7 +53,7 @@ def files(tmp_path, monkeypatch):
 
 
 def polytalk(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(argument) for argument in arguments])
 
 
 def generate(model, *options):
