@@ -24,10 +24,10 @@ from rich.table import Table
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.binding import GIVEN_FRAMES
 from polytalk.evaluation.conversation_scenes import (
-    END_SECONDS,
     FPS,
     ConversationScene,
     conversation_scene,
+    end_frames,
     prepare,
     stream,
 )
@@ -43,6 +43,9 @@ LENGTHS = (1 / 6, 1 / 3, 1 / 2, 1.0)
 SYNC_LOSS, RIGHT_LOSS, BACKGROUND_RANGE, MEMORY_GROWTH, TIME_DEVIATION = 0.10, 0.05, 2.0, 1.05, 0.10
 """What may be lost: share of the sync, share of people with the right voice, dB between the best and the worst clip,
 peak memory of the longest over the shortest, distance of a time from a straight line."""
+BEST_SEEN = 40.0
+"""dB of the background that nobody tells from the picture: more counts as this much where clips are compared, since a
+clip in which hardly anything moves may be the picture itself."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class ConversationMeter:
     def _add_syncs(self, scene: ConversationScene, lengths: Sequence[int], opening: np.ndarray) -> None:
         whole = min(len(opening), scene.num_frames)
         mouth, speaking = scene.talk.mouth.transpose(1, 0, 2)[..., 0], scene.talk.speaking.T
-        end = min(round(END_SECONDS * FPS), whole)
+        end = end_frames(whole)
         stretches = {
             "first seconds": slice(GIVEN_FRAMES, end),
             "last seconds": slice(max(GIVEN_FRAMES, whole - end), whole),
@@ -150,12 +153,13 @@ class ConversationReport:
         sync = 1 - last.mean_own / first.mean_own if first.mean_own else math.nan
         right = first.right - last.right
         clip = self.ends["first clip"].right - self.ends["last clip"].right
-        spread = max(self.background) - min(self.background) if self.background else math.nan
+        seen = np.minimum(self.background, BEST_SEEN)
+        spread = float(seen.max() - seen.min()) if len(seen) else math.nan
         found = [
             ("sync lost from first to last seconds", sync, SYNC_LOSS),
             ("right voices lost from first to last seconds", right, RIGHT_LOSS),
             ("right voices lost from first to last clip", clip, RIGHT_LOSS),
-            ("background, best minus worst clip, dB", spread, BACKGROUND_RANGE),
+            (f"background, best minus worst clip, dB up to {BEST_SEEN:g}", spread, BACKGROUND_RANGE),
         ]
         if self.lengths is not None:
             found.append(("peak memory, longest over shortest", self.lengths.memory_growth, MEMORY_GROWTH))

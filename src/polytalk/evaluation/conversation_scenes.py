@@ -20,7 +20,7 @@ from polytalk.pipelines.chain import PreparedScene
 
 FPS = 25
 END_SECONDS = 10.0
-"""Length of the beginning and the end that are compared; less where the conversation is short."""
+"""Length of the beginning and the end that are compared, at most half of the conversation each."""
 _DRAWN_FRAMES = 49
 """Frames of the drawn scene, which only show where people are."""
 _DRAWS = 30
@@ -64,7 +64,7 @@ def conversation_scene(number: int, seconds: float, *, people: int = 2, seed: in
         raise PolytalkError("seed", f"it is {seed}", "Give 0 to 9,999.")
     scene_seed = HELD_OUT_SEED + 100_000 * seed + number
     frames = round(seconds * FPS)
-    length, end = max(frames, _DRAWN_FRAMES), min(round(END_SECONDS * FPS), frames)
+    length, end = max(frames, _DRAWN_FRAMES), end_frames(frames)
     bank, best, most = evaluation_voices(), None, -1
     for draw in range(_DRAWS):
         talk = draw_conversation(bank, np.random.default_rng([scene_seed, 3, draw]), people, length, overlap=False)
@@ -79,6 +79,11 @@ def conversation_scene(number: int, seconds: float, *, people: int = 2, seed: in
                          reference_lead=1, reference_lead_probability=1.0)  # fmt: skip
     drawn = draw_clip(scene_seed, config, part_of(best, 0, _DRAWN_FRAMES))
     return ConversationScene(drawn, part_of(best, 0, frames), scene_seed)
+
+
+def end_frames(frames: int) -> int:
+    """Frames of the beginning and the end of a conversation of so many."""
+    return min(round(END_SECONDS * FPS), max(1, frames // 2))
 
 
 def prepare(pipeline: MultiTalkPipeline, scene: ConversationScene) -> PreparedScene:
