@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -16,6 +17,10 @@ CROWN, CHIN, RIGHT_EDGE, LEFT_EDGE = 10, 152, 234, 454
 OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
         150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
 """Points of the mesh around the face."""
+NOSE, LIPS = 1, (13, 14, 61, 291)
+"""Points of the mesh: its tip; above and below the mouth's opening, and its corners."""
+CREDIBLE = 0.6
+"""Mean of what the network says inside a head, from which on its figure is believed."""
 
 
 def head_of(face: Face) -> Rect:
@@ -32,13 +37,15 @@ def head_of(face: Face) -> Rect:
     across = points[LEFT_EDGE] - points[RIGHT_EDGE]
     # In profile the back of the head lies on the side from which the nose points away.
     middle = (points[LEFT_EDGE] + points[RIGHT_EDGE]) / 2
-    turned = float(np.clip((points[1] - middle) @ across / max(1e-6, float(across @ across)), -1, 1))
+    turned = float(np.clip((points[NOSE] - middle) @ across / max(1e-6, float(across @ across)), -1, 1))
     extra = 0.16 * length
     unit = across / max(1e-6, float(np.hypot(*across)))
-    right_edge = points[RIGHT_EDGE] - unit * (extra + max(0.0, turned) * 0.75 * length)
-    left_edge = points[LEFT_EDGE] + unit * (extra + max(0.0, -turned) * 0.75 * length)
-    spots = np.stack([*points[list(OVAL)], crown, right_edge, left_edge])
-    low, high = spots.min(axis=0), spots.max(axis=0)
+    right_edge = points[RIGHT_EDGE] - unit * (extra + max(0.0, turned) * 0.65 * length)
+    left_edge = points[LEFT_EDGE] + unit * (extra + max(0.0, -turned) * 0.65 * length)
+    # The mesh draws the nose and lips of a profile in a little.
+    margin = 0.04 * length
+    low = np.minimum(points.min(axis=0) - margin, np.minimum(crown, np.minimum(right_edge, left_edge)))
+    high = np.maximum(points.max(axis=0) + margin, np.maximum(crown, np.maximum(right_edge, left_edge)))
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
@@ -71,26 +78,35 @@ def body_of(head: Rect, mask: np.ndarray) -> Rect:
     )
 
 
-def masks_of(
-    size: tuple[int, int], heads: Sequence[Rect], landmarks: Sequence[np.ndarray | None], figures: Figures
-) -> list[np.ndarray]:
-    """Everybody's mask, head and body: what the network says is a figure, each part with the head it votes for; a drawn
-    bust where the network sees no figure around a head.
+@dataclass(frozen=True)
+class Outline:
+    """What is known of somebody's shape."""
+
+    head: Rect
+    landmarks: np.ndarray | None
+    """The mesh, or None."""
+    drawn: bool
+    """The network for drawings sees a head here, too: its figures are to be trusted."""
+
+
+def masks_of(size: tuple[int, int], people: Sequence[Outline], figures: Figures) -> list[np.ndarray]:
+    """Everybody's mask, head and body: what the network says is a figure, each part with the head it votes for. Around
+    a photographed head, where the network may miss parts, a bust is drawn as well.
 
     Args:
         size: (height, width) of the picture.
-        heads: everybody's head box.
-        landmarks: everybody's mesh, or None.
+        people: everybody.
         figures: what the network for drawings says of the whole picture.
 
     Returns:
         bool (height, width) each; they do not overlap.
     """
-    if not heads:
+    if not people:
         return []
     grid = figures.probability.shape
     scale = np.array([grid[1] / size[1], grid[0] / size[0]])
-    strength = np.stack([_strength(i, heads, landmarks[i], figures, scale) for i in range(len(heads))])
+    heads = [person.head for person in people]
+    strength = np.stack([_strength(i, person, heads, figures, scale) for i, person in enumerate(people)])
     owner = strength.argmax(axis=0)
     masks = []
     for number, values in enumerate(strength):
@@ -100,21 +116,27 @@ def masks_of(
     return masks
 
 
-def _strength(
-    number: int, heads: Sequence[Rect], landmarks: np.ndarray | None, figures: Figures, scale: np.ndarray
-) -> np.ndarray:
+def _strength(number: int, person: Outline, heads: Sequence[Rect], figures: Figures, scale: np.ndarray) -> np.ndarray:
     """How surely each cell is this person, 0..1, float32 (rows, columns)."""
-    head = heads[number]
-    core = _filled(figures.probability.shape, [_ellipse(head, 0.82)], scale)
-    if landmarks is not None:
-        core = np.maximum(core, _filled(figures.probability.shape, [landmarks[list(OVAL)]], scale))
+    grid, head = figures.probability.shape, person.head
+    core = _filled(grid, [_ellipse(head, 0.82)], scale)
+    if person.landmarks is not None:
+        core = np.maximum(core, _filled(grid, _face_parts(person.landmarks), scale))
+    near = _filled(grid, _bust(head, 1.7), scale)
+    figure = figures.probability * _belongs(number, heads, figures) * (near > 0)
     inside = core > 0
-    if inside.any() and figures.probability[inside].mean() > 0.6:
-        mine = _belongs(number, heads, figures)
-        whole = figures.probability * mine
-    else:
-        whole = 0.8 * _filled(figures.probability.shape, _bust(head), scale)
+    credible = inside.any() and figures.probability[inside].mean() > CREDIBLE
+    bust = 0.8 * _filled(grid, _bust(head), scale)
+    whole = figure if credible and person.drawn else np.maximum(figure, bust) if credible else bust
     return np.maximum(whole, 0.97 * core).astype(np.float32)
+
+
+def _face_parts(points: np.ndarray) -> list[np.ndarray]:
+    """Outlines of the face, and of discs around nose and mouth, which a profile's mesh draws in a little."""
+    radius = 0.13 * float(np.hypot(*(points[CROWN] - points[CHIN])))
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    disc = radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return [points[list(OVAL)], *(points[place] + disc for place in (NOSE, *LIPS))]
 
 
 def _belongs(number: int, heads: Sequence[Rect], figures: Figures) -> np.ndarray:
@@ -138,14 +160,14 @@ def _ellipse(head: Rect, share: float) -> np.ndarray:
     return middle + half * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def _bust(head: Rect) -> list[np.ndarray]:
-    """Outlines of a head, its neck and its shoulders, down to two heads below the chin."""
+def _bust(head: Rect, widen: float = 1.0) -> list[np.ndarray]:
+    """Outlines of a head, its neck and its shoulders, down to two heads below the chin, or as much further."""
     left, top, right, bottom = head
     middle, width, height = (left + right) / 2, right - left, bottom - top
     offsets = [(0.28, -0.15), (0.3, 0.12), (0.75, 0.3), (1.0, 0.55), (1.08, 1.1), (1.08, 2.0)]
-    side = [(middle + x * width, bottom + y * height) for x, y in offsets]
+    side = [(middle + widen * x * width, bottom + (y if y < 0.5 else widen * y) * height) for x, y in offsets]
     other = [(2 * middle - x, y) for x, y in reversed(side)]
-    return [_ellipse(head, 1.0), np.array(side + other)]
+    return [_ellipse(head, widen), np.array(side + other)]
 
 
 def _filled(shape: tuple[int, ...], outlines: Sequence[np.ndarray], scale: np.ndarray) -> np.ndarray:
