@@ -77,8 +77,11 @@ def load_conversation(scene: Scene, synthesise: Synthesiser | None = None) -> Co
 
 def _soundtrack(scene: Scene, recordings: dict[Path, Sound]) -> Sound | None:
     given = scene.soundtrack
-    if given is None or isinstance(given, tuple):
-        return None if given is None else sound_of(*given, "soundtrack")
+    if given is None:
+        return None
+    if isinstance(given, tuple):
+        samples, rate = given
+        return sound_of(samples, rate, "soundtrack")
     return recordings.get(given) or load_audio(given, "soundtrack")
 
 
