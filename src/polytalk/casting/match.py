@@ -19,7 +19,7 @@ from polytalk.casting.found import FoundPerson
 from polytalk.errors import PolytalkError
 from polytalk.scene import Box
 
-MARGIN = 0.15
+MARGIN = 0.3
 """By which the mouths must speak for one assignment against the next best (sum of correlations) to be believed."""
 MUCH_SMALLER = 0.5
 """Of a face's area: somebody smaller than that stands in the background."""
