@@ -16,7 +16,7 @@ from polytalk.errors import PolytalkError
 from polytalk.media.image import load_image
 from polytalk.scene import Box, Scene, Speaker
 
-FACE_SCORE, DRAWN_SCORE = 0.6, 0.5
+FACE_SCORE = DRAWN_SCORE = 0.6
 """From these scores on a find of the two kinds of detectors counts."""
 BESIDE_FACES = 0.75
 """The same for what only the finder of drawings sees in a picture in which the other one finds faces: helmets and balls

@@ -43,9 +43,9 @@ SMALLEST, LARGEST = 9.0, 150.0
 class FinderTraining:
     """How the finder is trained."""
 
-    scenes: int = 1800
+    scenes: int = 1500
     """Drawn scenes; two frames of each are kept."""
-    steps: int = 3000
+    steps: int = 2200
     """Optimiser steps."""
     batch: int = 16
     """Squares per step."""
