@@ -155,7 +155,7 @@ def test_people_without_a_voice_in_a_clip_have_no_map(tmp_path):
 
 
 def test_a_new_picture_begins_with_new_mouths(prepared, drawn, tmp_path):
-    from polytalk.pipelines.chain import ReferencePicture
+    from polytalk.pipelines.prepared_scene import ReferencePicture
 
     mirrored = np.ascontiguousarray(drawn.frames[:, :, ::-1])
     later = ReferencePicture(33 / 25, mirrored[33], prepared.masks.flip(-1))

@@ -212,7 +212,8 @@ class ConversationReport:
             axes[1].set(title="time", xlabel="seconds of video", ylabel="seconds", ylim=(0, None), xlim=(0, None))
             axes[1].legend()
             axes[2].plot(lengths, [cost.peak / 2**30 for cost in costs], marker="o")
-            axes[2].set(title="peak memory", xlabel="seconds of video", ylabel="GiB", ylim=(0, None), xlim=(0, None))
+            axes[2].set_ylim(0, 1.3 * max(cost.peak for cost in costs) / 2**30)
+            axes[2].set(title="peak memory", xlabel="seconds of video", ylabel="GiB", xlim=(0, None))
         try:
             figure.savefig(path, dpi=90)
         except (OSError, ValueError) as error:

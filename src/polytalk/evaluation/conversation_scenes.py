@@ -16,7 +16,7 @@ from polytalk.evaluation.crossing import part_of
 from polytalk.evaluation.held_out import HELD_OUT_SEED, evaluation_voices
 from polytalk.evaluation.metrics import MIN_FRAMES
 from polytalk.pipelines import MultiTalkPipeline
-from polytalk.pipelines.chain import PreparedScene
+from polytalk.pipelines.prepared_scene import PreparedScene
 
 FPS = 25
 END_SECONDS = 10.0

@@ -28,9 +28,10 @@ from polytalk.evaluation.held_out import HELD_OUT_SEED, evaluation_voices
 from polytalk.evaluation.metrics import SyncMatrix
 from polytalk.evaluation.mouth_reader import MouthReader
 from polytalk.pipelines import MultiTalkPipeline
-from polytalk.pipelines.chain import ClipChain, PreparedScene
+from polytalk.pipelines.chain import ClipChain
 from polytalk.pipelines.config import RunSettings
 from polytalk.pipelines.following import masks_to_tokens, tokens_to_masks
+from polytalk.pipelines.prepared_scene import PreparedScene
 
 CLIPS = 5
 CROSSING = 1

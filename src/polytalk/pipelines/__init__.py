@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from polytalk.pipelines.chain import PreparedScene
     from polytalk.pipelines.clips import Clip, ClipPlanner
     from polytalk.pipelines.components import Components, MiniComponents
     from polytalk.pipelines.config import PipelineConfig, RunChoices, RunSettings
@@ -14,11 +13,11 @@ if TYPE_CHECKING:
     from polytalk.pipelines.options import LoadOptions, LoraChoice
     from polytalk.pipelines.output import ClipOutput, TalkOutput
     from polytalk.pipelines.parallel.choice import ParallelChoice
+    from polytalk.pipelines.prepared_scene import PreparedScene
     from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
     from polytalk.pipelines.wan_components import WanComponents
 
 _MODULES = {
-    "chain": ("PreparedScene",),
     "clips": ("Clip", "ClipPlanner"),
     "components": ("Components", "MiniComponents"),
     "config": ("PipelineConfig", "RunChoices", "RunSettings"),
@@ -26,6 +25,7 @@ _MODULES = {
     "options": ("LoadOptions", "LoraChoice"),
     "output": ("ClipOutput", "TalkOutput"),
     "parallel.choice": ("ParallelChoice",),
+    "prepared_scene": ("PreparedScene",),
     "progress": ("Progress", "ProgressCallback", "Stage"),
     "wan_components": ("WanComponents",),
 }

@@ -27,11 +27,11 @@ from polytalk.conditioning.speech import FPS
 from polytalk.errors import PolytalkError
 from polytalk.media.output import check_target, replace_when_done, write_error
 from polytalk.media.video import VideoWriter
-from polytalk.pipelines.chain import PreparedScene
 from polytalk.pipelines.clips import TEMPORAL_STRIDE
 from polytalk.pipelines.explain_drawing import OverlayPainter, Sight
 from polytalk.pipelines.observing import MapCollector, SeenClip
 from polytalk.pipelines.output import ClipOutput
+from polytalk.pipelines.prepared_scene import PreparedScene
 from polytalk.scene import Box
 
 VIDEO, FIGURES = "explain.mp4", "explain.json"

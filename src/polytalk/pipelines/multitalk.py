@@ -24,7 +24,7 @@ from polytalk.errors import PolytalkError
 from polytalk.media.conversation import Synthesiser
 from polytalk.media.image import load_image
 from polytalk.pipelines import wan_loading
-from polytalk.pipelines.chain import ClipChain, PreparedScene, ReferencePicture, planner_for
+from polytalk.pipelines.chain import ClipChain, planner_for
 from polytalk.pipelines.components import Components, MiniComponents, load_mini, save_mini
 from polytalk.pipelines.config import INDEX_NAME, ModelIndex, PipelineConfig, RunChoices, RunSettings
 from polytalk.pipelines.dubbing import dubbing_source, source_rows
@@ -33,6 +33,7 @@ from polytalk.pipelines.observing import ClipObserver
 from polytalk.pipelines.options import LoadOptions
 from polytalk.pipelines.output import ClipOutput, TalkOutput
 from polytalk.pipelines.precision import choose_device, choose_dtype
+from polytalk.pipelines.prepared_scene import PreparedScene, ReferencePicture
 from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
 from polytalk.pipelines.wan_components import WanComponents
 from polytalk.pipelines.wan_files import WAN_CLASSES, open_files

@@ -54,11 +54,11 @@ class SeenClip:
         """
         classes, grid = len(maps[0]), labels[0].shape
         # each block's map has a scale of its own, which says nothing about whom it attends to
-        shares = sum(m.float() / m.float().sum(0).clamp(min=1e-12) for m in maps) / len(maps)
+        shares = torch.stack([m.float() / m.float().sum(0).clamp(min=1e-12) for m in maps]).mean(0)
         chosen = torch.stack(list(labels))
         votes = torch.stack([(chosen == number).float().mean(0) for number in range(classes)])
         tokens = masks_to_tokens(masks).cpu()
-        halves = (torch.as_tensor(part).half().cpu() for part in (shares.unflatten(1, grid), votes))
+        halves = (part.half().cpu() for part in (shares.unflatten(1, grid), votes))
         return cls(clip, step, num_steps, tuple(people), tokens, *halves)
 
     @property
