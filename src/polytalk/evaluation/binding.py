@@ -34,7 +34,7 @@ from polytalk.evaluation.metrics import (
     SyncMatrix,
     pearson,
 )
-from polytalk.evaluation.mouth_reader import MouthReader, Track
+from polytalk.evaluation.mouth_reader import MouthFollower, MouthReader, Track
 from polytalk.pipelines import MultiTalkPipeline
 from polytalk.scene import Box, Scene, Speaker
 
@@ -137,7 +137,7 @@ def evaluate_binding(
     clips: Sequence[DrawnClip],
     *,
     seed: int = 0,
-    reader: MouthReader | None = None,
+    reader: MouthFollower | None = None,
     batch: int = 8,
     swap: bool = True,
     progress: Callable[[int, int], None] | None = None,

@@ -14,12 +14,13 @@ from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
 import polytalk.data.sources  # noqa: F401  (registers further characters)
-from polytalk.data.conversation import draw_conversation
+from polytalk.data.conversation import Conversation, draw_conversation
 from polytalk.data.scenes import DrawnClip, SceneConfig, draw_clip
 from polytalk.data.voices import SAMPLE_RATE, SpeechBank
 from polytalk.errors import PolytalkError
@@ -36,7 +37,12 @@ def draw_clips(seeds: Iterable[int], people: Sequence[int], config: SceneConfig 
     return [draw_clip(seed, replace(config, people=(count, count))) for seed, count in zip(seeds, people, strict=True)]
 
 
-def held_out_clips(
+def held_out_clips(scenes: int, **choices: Any) -> list[DrawnClip]:
+    """The drawn clips of `held_out_scenes`, which has the arguments."""
+    return [clip for clip, _ in held_out_scenes(scenes, **choices)]
+
+
+def held_out_scenes(
     scenes: int,
     *,
     people: int = 2,
@@ -45,8 +51,8 @@ def held_out_clips(
     num_frames: int = 33,
     config: SceneConfig | None = None,
     voices: SpeechBank | None = None,
-) -> list[DrawnClip]:
-    """Scenes with voices, of the seeds HELD_OUT_SEED + 100,000 seed + 0, 1, 2, ...
+) -> list[tuple[DrawnClip, Conversation]]:
+    """Scenes with voices, and what is said in them, of the seeds HELD_OUT_SEED + 100,000 seed + 0, 1, 2, ...
 
     The picture that goes with a clip was taken one frame before it, when all mouths were shut: a first frame with an
     open mouth would give away who is about to speak, and would be wrong once the voices are exchanged.
@@ -73,13 +79,13 @@ def held_out_clips(
     config = replace(config or SceneConfig(), num_frames=num_frames, people=(people, people))
     config = replace(config, reference_lead=1, reference_lead_probability=1.0)
     bank = voices or evaluation_voices()
-    clips = []
+    found = []
     for number in range(scenes):
         scene_seed = HELD_OUT_SEED + 100_000 * seed + number
         overlap = int((number + 1) * overlap_share) > int(number * overlap_share)
         talk = draw_conversation(bank, np.random.default_rng([scene_seed, 1]), people, num_frames, overlap)
-        clips.append(draw_clip(scene_seed, config, talk))
-    return clips
+        found.append((draw_clip(scene_seed, config, talk), talk))
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -64,6 +65,13 @@ class Track:
     """(T, P) longer side of the mouth box in pixels."""
     presence: np.ndarray
     """(T, P) probability that the mouth is to be seen."""
+
+
+class MouthFollower(Protocol):
+    """Whatever reads mouths from clips: a `MouthReader`, or one that remembers what it has read."""
+
+    def follow(self, clips: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> list[Track]:
+        """As `MouthReader.follow`."""
 
 
 class _Residual(nn.Module):

@@ -142,32 +142,32 @@ def augment(squares: Squares, index: torch.Tensor, generator: torch.Generator) -
     offset = -(matrix @ shift[:, :, None])
     grid = F.affine_grid(torch.cat([matrix, offset], 2), [count, 3, CROP, CROP], align_corners=False)
     pixels = F.grid_sample(squares.pixels[index].float() / 255, grid, padding_mode="border", align_corners=False)
-    pixels = _recolour(_soften(pixels, generator), generator)
+    pixels = recolour(soften(pixels, generator), generator)
     return Batch(pixels, squares.shape[index], shift, -log_scale, squares.present[index].float())
 
 
-def _soften(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Blurs by halves, thirds and quarters of the batch: lost resolution, Gaussian blur."""
-    pixels = pixels.clone()
+def soften(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Blurs six of ten squares (B, 3, n, n): resolution lost to a half, third or quarter, or a Gaussian blur."""
+    pixels, side = pixels.clone(), pixels.shape[-1]
     kind = torch.rand(len(pixels), generator=generator)
     for low, high, factor in ((0.0, 0.15, 2.0), (0.15, 0.25, 3.0), (0.25, 0.3, 4.0)):
         part = (kind >= low) & (kind < high)
         if part.any():
             small = F.interpolate(pixels[part], scale_factor=1 / factor, mode="bilinear", antialias=True)
-            pixels[part] = F.interpolate(small, size=CROP, mode="bicubic")
+            pixels[part] = F.interpolate(small, size=side, mode="bicubic")
     for low, high, sigma in ((0.3, 0.45, 1.0), (0.45, 0.55, 1.8), (0.55, 0.6, 2.6)):
         part = (kind >= low) & (kind < high)
         if part.any():
             offsets = torch.arange(-6, 7, dtype=torch.float32)
-            line = torch.softmax(-(offsets**2) / (2 * sigma**2), 0)
-            kernel = (line[:, None] * line).expand(3, 1, 13, 13)
-            pixels[part] = F.conv2d(F.pad(pixels[part], (6, 6, 6, 6), mode="replicate"), kernel, groups=3)
+            line = torch.softmax(-(offsets**2) / (2 * sigma**2), 0).expand(3, 1, 1, 13)
+            wide = F.conv2d(F.pad(pixels[part], (6, 6, 6, 6), mode="replicate"), line, groups=3)
+            pixels[part] = F.conv2d(wide, line.transpose(2, 3), groups=3)
     return pixels
 
 
-def _recolour(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Contrast, brightness, tint, coarse and fine noise."""
-    count = len(pixels)
+def recolour(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Changes contrast, brightness and tint of squares (B, 3, n, n) and adds coarse and fine noise."""
+    count, side = len(pixels), pixels.shape[-1]
 
     def normal(*size: int) -> torch.Tensor:
         return torch.randn(count, *size, generator=generator)
@@ -175,15 +175,15 @@ def _recolour(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     contrast, level = (1 + 0.2 * normal(1, 1, 1)).clamp(0.4, 1.6), pixels.mean(dim=(2, 3), keepdim=True)
     pixels = (pixels - level) * contrast + level + 0.06 * normal(1, 1, 1) + 0.04 * normal(3, 1, 1)
     strength = torch.rand(count, 1, 1, 1, generator=generator) ** 2
-    pixels = pixels + 0.04 * strength * normal(3, CROP, CROP)
-    coarse = F.interpolate(normal(3, 9, 9), size=CROP, mode="bicubic")
+    pixels = pixels + 0.04 * strength * normal(3, side, side)
+    coarse = F.interpolate(normal(3, 9, 9), size=side, mode="bicubic")
     return (pixels + 0.04 * strength.flip(0) * coarse).clamp(0, 1)
 
 
 def loss(reader: MouthReader, batch: Batch) -> torch.Tensor:
     """Opening first; width, rounding, position and size where a mouth is to be seen; presence everywhere."""
     reading, seen = reader(batch.pixels), batch.present
-    weight = torch.tensor([1.0, 0.25, 0.25])
+    weight = torch.tensor([1.0, 0.8, 0.5])  # width is the hardest to see: its range is a few pixels
     shape = F.smooth_l1_loss(reading.shape, batch.shape, beta=0.05, reduction="none") @ weight
     place = F.smooth_l1_loss(reading.position, batch.position, beta=0.05, reduction="none").sum(1)
     size = F.smooth_l1_loss(reading.scale, batch.scale, beta=0.05, reduction="none")

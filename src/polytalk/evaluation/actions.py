@@ -1,0 +1,167 @@
+"""Are actions that the prompt names seen? Each action has a figure that is read from the faces, and a threshold.
+
+The thresholds are what best tells drawn people who do something from drawn people who do not; found by
+`python -m polytalk.evaluation.calibrate_actions`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torchmetrics import Metric
+
+from polytalk.data.motion import ACTIONS, CAMERA
+from polytalk.data.prompts import EVENT_WORDS
+from polytalk.data.scenes import DrawnClip
+from polytalk.errors import PolytalkError
+from polytalk.evaluation.face_reader import FaceTrack
+
+MEASURED = (*ACTIONS, CAMERA)
+"""Actions that are measured; walking is `report`'s measure "crossing"."""
+PARAPHRASES: dict[str, tuple[str, ...]] = {
+    "nods": ("bobs the head up and down", "agrees with the head"),
+    "shakes the head": ("turns the head left and right in refusal", "wags the head in disagreement"),
+    "waves": ("swings a hand in greeting", "greets us with the hand"),
+    "raises a hand": ("puts a hand up", "stretches a hand into the air"),
+    "smiles": ("beams with joy", "grins happily"),
+    "looks to the other": ("glances sideways", "faces the neighbour"),
+    "leans in": ("moves nearer to us", "bends towards the viewer"),
+    "closes the eyes": ("lowers the eyelids", "has both eyes shut"),
+    "tilts the head": ("cocks the head", "inclines the head sideways"),
+    "raises the brows": ("arches the eyebrows", "pulls the eyebrows up"),
+    CAMERA: ("We slowly get nearer", "A slow push towards the scene"),
+}
+"""Other words for the events, which no training run may use."""
+THRESHOLDS: dict[str, float] = dict.fromkeys(MEASURED, 0.5)
+"""Action -> least figure at which it counts as seen."""
+_BLINK_FREE = 9
+"""Eyes shut for so many frames (of 25 a second) are closed, not blinking."""
+
+
+def figures(track: FaceTrack, person: int, zoom: float) -> dict[str, float]:
+    """How much of each action is seen in one person's face over a clip of at least 9 frames.
+
+    Args:
+        track: the clip's faces.
+        person: whose.
+        zoom: of the camera from the first frame to the last (`camera_zoom`).
+    """
+
+    def of(name: str) -> np.ndarray:
+        return moving(track.of(name)[:, person].astype(np.float64), 3)
+
+    def later(values: np.ndarray) -> float:
+        third = max(1, len(values) // 3)
+        return float(values[-third:].mean() - values[:3].mean())
+
+    yaw, pitch, hand, brow = of("yaw"), of("pitch"), of("hand"), of("brow")
+    height = moving(track.centre[:, person, 1].astype(np.float64) / float(track.size[:, person].mean()), 3)
+    swing = np.abs(np.diff(of("hand_angle"))) * (hand[1:] > 0.5)
+    raised = float(np.quantile(hand, 0.75))
+    shut = np.lib.stride_tricks.sliding_window_view(of("blink"), min(_BLINK_FREE, len(hand))).min(axis=1)
+    return {
+        "nods": spread(pitch) + 8 * spread(height - moving(height, 13)),
+        "shakes the head": float(np.abs(np.diff(yaw)).sum()) * 24 / len(yaw) - abs(later(yaw)),
+        "waves": raised * float(swing.sum()) * 24 / len(swing),
+        "raises a hand": raised,
+        "smiles": later(of("smile")),
+        "looks to the other": abs(later(yaw)),
+        "leans in": float(np.log(track.size[-3:, person].mean() / track.size[:3, person].mean())) - np.log(zoom),
+        "closes the eyes": float(shut.max()),
+        "tilts the head": abs(later(of("roll"))),
+        "raises the brows": float(np.quantile(brow, 0.8) - np.minimum(brow[:3].mean(), np.quantile(brow, 0.2))),
+        CAMERA: zoom - 1,
+    }
+
+
+def moving(values: np.ndarray, count: int) -> np.ndarray:
+    """Moving mean over `count` frames, ends repeated."""
+    padded = np.pad(values, count // 2, mode="edge")
+    return np.convolve(padded, np.ones(count) / count, mode="valid")[: len(values)]
+
+
+def spread(values: np.ndarray) -> float:
+    """From the 5th to the 95th hundredth."""
+    return float(np.quantile(values, 0.95) - np.quantile(values, 0.05))
+
+
+def camera_zoom(frames: np.ndarray, most: float = 1.3) -> float:
+    """By how much the last frames show the picture larger than the first: 1 for a camera that stands still.
+
+    Args:
+        frames: (T, H, W, 3).
+        most: largest zoom looked for.
+    """
+    first, last = (
+        torch.from_numpy(f.astype(np.float32).mean(axis=(0, 3)))[None, None] for f in (frames[:2], frames[-2:])
+    )
+    first, last = (F.interpolate(each, size=(72, 128), mode="bilinear", antialias=True) for each in (first, last))
+    first, last = (each - F.avg_pool2d(each, 15, 1, 7, count_include_pad=False) for each in (first, last))
+    zooms = torch.arange(1.0, most + 0.01, 0.02)
+    shifts = torch.linspace(-0.08, 0.08, 5)
+    z, dx, dy = (each.flatten() for each in torch.meshgrid(zooms, shifts, shifts, indexing="ij"))
+    matrix = torch.zeros(len(z), 2, 3)
+    matrix[:, 0, 0], matrix[:, 1, 1] = 1 / z, 1 / z
+    matrix[:, 0, 2], matrix[:, 1, 2] = dx, dy
+    grid = F.affine_grid(matrix, [len(z), 1, 72, 128], align_corners=False)
+    shown = F.grid_sample(first.expand(len(z), -1, -1, -1), grid, align_corners=False)[:, 0, 6:-6, 6:-6]
+    target = last[0, 0, 6:-6, 6:-6]
+    likeness = (shown * target).sum((1, 2)) / (shown.square().sum((1, 2)) * target.square().sum()).sqrt().clamp(
+        min=1e-6
+    )
+    best = likeness + 1e-3 * (1 - z)  # of equals the smaller zoom
+    return float(z[best.argmax()])
+
+
+class ActionRate(Metric):
+    """Share of actions seen: action by action, and over all that were added."""
+
+    full_state_update = False
+    seen: torch.Tensor
+    count: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("seen", "count"):
+            self.add_state(name, torch.zeros(len(MEASURED), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, action: str, figure: float) -> None:
+        """Adds one action and the figure that was read for it."""
+        place = MEASURED.index(action)
+        self.seen[place] += int(figure >= THRESHOLDS[action])
+        self.count[place] += 1
+
+    def each(self) -> dict[str, float]:
+        """Share of every action that was added."""
+        shares = (self.seen / self.count).tolist()
+        return {name: share for name, share, count in zip(MEASURED, shares, self.count.tolist(), strict=True) if count}
+
+    def compute(self) -> float:
+        """The share of all; NaN when there was none."""
+        return int(self.seen.sum()) / int(self.count.sum()) if self.count.sum() else float("nan")
+
+
+def without_action(prompt: str) -> str:
+    """A prompt of a scene with one event, without the event: all but its last sentence."""
+    end = prompt.rstrip(".").rfind(". ")
+    return prompt[: end + 1] if end >= 0 else ""
+
+
+def in_other_words(clip: DrawnClip, rng: np.random.Generator) -> str:
+    """The prompt of a scene with one event, which is told in words that no training run uses.
+
+    Raises:
+        PolytalkError: the prompt does not end with the event.
+    """
+    action = clip.events[0][0]
+    other = PARAPHRASES[action][rng.integers(len(PARAPHRASES[action]))]
+    for words in sorted(EVENT_WORDS[action], key=len, reverse=True):
+        if clip.prompt.endswith(f"{words}."):
+            return clip.prompt.removesuffix(f"{words}.") + f"{other}."
+    raise PolytalkError("prompt", f"{clip.prompt!r} does not end with {action!r}", "Draw scenes with one event.")
+
+
+def acting_person(clip: DrawnClip) -> int:
+    """Who is to do what the scene's one event says; of the camera the first person."""
+    return max(clip.events[0][1], 0)
