@@ -25,6 +25,8 @@ Save = Annotated[
 Scenes = Annotated[int, typer.Option(min=1, help="How many scenes.")]
 Seed = Annotated[int, typer.Option(help="Of the scenes and the noise.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Bank = Annotated[Path | None, typer.Option(help="Bank of voices.", show_default="runs/voices, or one made now")]
+Tuning = Annotated[bool, typer.Option("--tuning", help="The other half of the voices.")]
 
 
 def register(app: typer.Typer, evaluate_app: typer.Typer) -> None:
@@ -32,6 +34,8 @@ def register(app: typer.Typer, evaluate_app: typer.Typer) -> None:
     app.command()(cast)
     evaluate_app.command("casting")(evaluate_casting)
     evaluate_app.command("active-speaker")(evaluate_active_speaker)
+    evaluate_app.command("diarization")(evaluate_diarization)
+    evaluate_app.command("music")(evaluate_music)
     evaluate_app.command("faces")(evaluate_faces)
 
 
@@ -193,3 +197,47 @@ def evaluate_faces(
         typer.echo(pretty_json(report.as_dict()))
     else:
         report.print()
+
+
+@reports_errors
+def evaluate_diarization(
+    conversations: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
+    voices: Annotated[
+        int | None, typer.Option(min=1, max=8, help="Voices in every one.", show_default="2, 3, 4 in turn")
+    ] = None,
+    seed: Seed = 0,
+    bank: Bank = None,
+    tuning: Tuning = False,
+    as_json: Json = False,
+) -> None:
+    """Are the voices of a recording told apart? Errors on conversations made of many voices."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from polytalk.evaluation.diarization import run_diarization
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("listening", total=conversations)
+        run_diarization(
+            conversations=conversations,
+            voices=voices,
+            seed=seed,
+            bank=bank,
+            tuning=tuning,
+            json=as_json,
+            progress=lambda done, total: bar.update(task, completed=done),
+        )
+
+
+@reports_errors
+def evaluate_music(
+    recordings: Annotated[int, typer.Option(min=1, help="How many of each kind.")] = 100,
+    seed: Seed = 0,
+    bank: Bank = None,
+    tuning: Tuning = False,
+    as_json: Json = False,
+) -> None:
+    """Is music under voices noticed, and none where there is none?"""
+    from polytalk.evaluation.music import run_music
+
+    run_music(recordings=recordings, seed=seed, bank=bank, tuning=tuning, json=as_json)
