@@ -20,7 +20,7 @@ from polytalk.pipelines.close_up_motion import blur, find_motion, move
 
 MOVES = (1.3, 2.0)
 """Half axes of a head within which a cut's motion counts fully, and beyond which not at all."""
-IS_NEW = (1.1, 1.5)
+IS_NEW = (1.0, 1.25)
 """The same of what is new in it: beside the head a small model's mistakes would show, and little happens."""
 ROUNDNESS = 2.5
 """Exponent of the superellipse that stands for a head: 2 is an ellipse, larger is boxier."""
@@ -34,6 +34,10 @@ NEW = 0.25
 """Difference, in deviations of the head's colours, at which only half of the picture's fine detail is left."""
 TREMBLE = 0.06
 """Motion, in the model's pixels, half of which is taken for noise."""
+REACH = 5.0
+"""The model's pixels over which the motion of a head's rim goes on beside it."""
+FAR = 0.02
+"""Share of the rim below which all of the head's motion goes on instead."""
 STRAY = 0.05
 """Difference beside the head from which it is something else than a drift of all colours."""
 
@@ -67,7 +71,7 @@ class CutComposite:
         inside = (motion * self.head).sum((-2, -1), keepdim=True) / self.head.sum()
         # (T, 2, h, w), follow the head
         shares = move(torch.stack([self.head, self.face]), inside.expand_as(motion)) * self.around
-        motion = motion * shares[:, :1]
+        motion = _carried_on(motion, shares[:, 1:], inside) * shares[:, :1]
         size = motion.square().sum(1, keepdim=True)
         motion = motion * size / (size + TREMBLE**2)
         new = (frames - move(reference, motion)) * shares[:, 1:]
@@ -160,6 +164,15 @@ def _distance(cut: Cut, other: Cut, like: Tensor) -> Tensor:
     across = ((2 * x - left - right) / (right - left)).abs() ** ROUNDNESS
     down = ((2 * y - top - bottom) / (bottom - top)).abs() ** ROUNDNESS
     return (across + down).to(like) ** (1 / ROUNDNESS)
+
+
+def _carried_on(motion: Tensor, share: Tensor, mean: Tensor) -> Tensor:
+    """Motion (T, 2, h, w) where the share (T, 1, h, w) is 1, carried on smoothly around it; far away it is the mean.
+
+    Beside the head a small model's mistakes look like motion, and straight lines would ripple.
+    """
+    near = (blur(motion * share, REACH) + FAR * mean) / (blur(share, REACH) + FAR)
+    return torch.lerp(near, motion, share)
 
 
 def _contrast(shown: Tensor, head: Tensor) -> float:
