@@ -41,6 +41,7 @@ def generate(
     script: opt.Script = None,
     recording: opt.Recording = None,
     num_voices: opt.NumVoices = None,
+    separate_music: opt.SeparateMusic = False,
     voice: opt.Voices = None,
     point: opt.Points = None,
     mask: opt.Masks = None,
@@ -106,7 +107,7 @@ def generate(
 
     shown = one_of(image, video)
     casting = CastWishes(not no_find, assign or (), point or (), mask or (), swap, preview, dry_run)
-    told = Told(script, recording, voice or (), num_voices, not no_find)
+    told = Told(script, recording, voice or (), num_voices, not no_find, separate_music)
     wanted = build_scene(shown, speaker or [], box or [], prompt, negative_prompt, scene, arrangement, told)
     wishes = wishes_of(given)
     run(

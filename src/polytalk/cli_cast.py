@@ -44,6 +44,7 @@ def cast(
     picture: Picture = None,
     recording: opt.Recording = None,
     num_voices: opt.NumVoices = None,
+    separate_music: opt.SeparateMusic = False,
     speaker: opt.Speakers = None,
     box: opt.Boxes = None,
     point: opt.Points = None,
@@ -73,7 +74,7 @@ def cast(
     if not (speaker or recording or script or scene):
         _cast_picture(picture, wishes, force or preview is None)
         return
-    told = Told(script, recording, voice or (), num_voices, not no_find)
+    told = Told(script, recording, voice or (), num_voices, not no_find, separate_music)
     wanted = build_scene(picture, speaker or [], box or [], prompt, None, scene, arrangement, told)
     _cast_scene(wanted, wishes, Wishes(model=model, size=size), save, quiet, force, force or preview is None)
 

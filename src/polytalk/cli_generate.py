@@ -97,6 +97,8 @@ class Told:
     """How many speak in the recording, if there is no script."""
     find: bool = True
     """Look for people, who could speak in it."""
+    separate_music: bool = False
+    """Take the music out of the recording before that."""
 
     def read(self, image: Path | None, boxes: Sequence[Box], given: dict[str, Any]) -> Scene:
         """The scene of the script.
@@ -137,6 +139,10 @@ def build_scene(
         raise PolytalkError("--voice", "there is no --script", "Name one.")
     if told.num_voices is not None and (told.recording is None or told.script is not None):
         raise PolytalkError("--num-voices", "there is no --recording to find them in", "Name one, and no --script.")
+    if told.separate_music and (told.recording is None or told.script is not None):
+        raise PolytalkError(
+            "--separate-music", "there is no --recording to take it out of", "Name one, and no --script."
+        )
     if told.script is not None:
         unused = [("--scene", scene_file), ("--speaker", speakers), ("--arrangement", arrangement)]
         extra = [name for name, value in unused if value]
@@ -156,7 +162,8 @@ def build_scene(
         if extra:
             raise PolytalkError(extra[0], "the recording says this already", "Leave it out, or leave out --recording.")
         places = [Box.parse(box) for box in boxes]
-        return recorded_scene(image, told.recording, told.num_voices, places, given, find=told.find)
+        wanted = {"find": told.find, "separate_music": told.separate_music}
+        return recorded_scene(image, told.recording, told.num_voices, places, given, **wanted)
     if not speakers:
         raise PolytalkError("--speaker", "there is none", "Name a sound file for each person.")
     paired: tuple[Speaker, ...] = pair_speakers(speakers, [Box.parse(box) for box in boxes])

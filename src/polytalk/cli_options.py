@@ -53,6 +53,14 @@ NumVoices = Annotated[
     int | None,
     typer.Option(help="How many people speak in --recording.", show_default="estimated", rich_help_panel=SCENE),
 ]
+SeparateMusic = Annotated[
+    bool,
+    typer.Option(
+        "--separate-music",
+        help="Tell voices apart, and move mouths, without the music in --recording.",
+        rich_help_panel=SCENE,
+    ),
+]
 Points = Annotated[
     list[str] | None,
     typer.Option(

@@ -83,6 +83,7 @@ def recorded_scene(
     given: dict[str, Any],
     *,
     find: bool = True,
+    separate_music: bool = False,
 ) -> Scene:
     """A picture and one recording as a scene: the voices in it are found.
 
@@ -93,9 +94,10 @@ def recorded_scene(
         boxes: of everybody who speaks, in the order of first speech, or none.
         given: further fields of the scene.
         find: look for people, since no more than are there can speak.
+        separate_music: find and use the voices without the music; what is heard stays the recording.
 
     Raises:
-        PolytalkError: no sound, nobody speaks, or another number of boxes than voices.
+        PolytalkError: no sound, nobody speaks, another number of boxes than voices, or no separator.
     """
     import dataclasses
 
@@ -112,7 +114,16 @@ def recorded_scene(
     sound = load_audio(recording, "recording")
     picture = load_image(image)
     people = len(look_for_people(np.asarray(picture))) if find and not known else 0
-    scene = scene_of_recording(image, recording, voices_of(sound, known, people), **given)
+    if separate_music:
+        from polytalk.casting.music import separate_voice
+
+        sound = separate_voice(sound)
+        source: dict[str, Any] = {"recording": sound.samples, "sample_rate": sound.sample_rate}
+    else:
+        source = {"recording": recording}
+    scene = scene_of_recording(image, found=voices_of(sound, known, people), **source, **given)
+    if separate_music:
+        scene = dataclasses.replace(scene, soundtrack=recording)
     if not boxes:
         return scene
     if len(boxes) != len(scene.speakers):

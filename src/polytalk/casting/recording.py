@@ -55,11 +55,12 @@ def voices_of(sound: Sound, num_voices: int | None, num_people: int = 0) -> Diar
         num_voices: how many speak; None estimates it.
         num_people: who could speak: an estimate beyond is taken for one voice heard as two. 0: not known.
     """
-    from polytalk.casting.voices import find_voices
+    from polytalk.casting.voices import listen
 
-    found = find_voices(sound, num_voices)
+    heard = listen(sound)
+    found = heard.find(num_voices)
     if num_voices is None and 0 < num_people < found.num_voices:
-        return find_voices(sound, num_people)
+        return heard.find(num_people)
     return found
 
 
