@@ -33,7 +33,19 @@ PARAPHRASES: dict[str, tuple[str, ...]] = {
     CAMERA: ("We slowly get nearer", "A slow push towards the scene"),
 }
 """Other words for the events, which no training run may use."""
-THRESHOLDS: dict[str, float] = dict.fromkeys(MEASURED, 0.5)
+THRESHOLDS: dict[str, float] = {
+    "nods": 0.908,
+    "shakes the head": 1.424,
+    "waves": 0.104,
+    "raises a hand": 0.421,
+    "smiles": 0.17,
+    "looks to the other": 0.154,
+    "leans in": 0.032,
+    "closes the eyes": 0.64,
+    "tilts the head": 0.108,
+    "raises the brows": 0.274,
+    CAMERA: 0.16,
+}
 """Action -> least figure at which it counts as seen."""
 _BLINK_FREE = 9
 """Eyes shut for so many frames (of 25 a second) are closed, not blinking."""

@@ -70,7 +70,7 @@ def best_threshold(acting: list[float], idle: list[float]) -> tuple[float, float
 def main() -> None:
     """Print a table and the thresholds as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=300)
+    parser.add_argument("--scenes", type=int, default=110)
     options = parser.parse_args()
     found = collect(acting_clips(options.scenes), FaceReader.from_pretrained())
     thresholds = {}
