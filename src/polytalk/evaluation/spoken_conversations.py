@@ -25,6 +25,8 @@ JOINED = 0.5
 """Seconds: shorter silence of one voice lies within its turn. Twice the usual collar, so it is never scored."""
 _PER_SOURCE = 4.0
 """Minutes of speech per synthesiser made on the spot."""
+_MADE_NOW = ("espeak", "flite", "hibari", "formant")
+"""Synthesisers for that, as far as they are installed: Kokoro is too slow to wait for, and carries two voices."""
 _ENOUGH = 8.0
 """Seconds that a voice must have in the bank."""
 _APART = 1.1
@@ -149,7 +151,7 @@ def conversation_bank(folder: Path | None) -> tuple[SpeechBank, str]:
     if folder is not None:
         return SpeechBank(folder), str(folder)
     with tempfile.TemporaryDirectory(prefix="polytalk-") as made:
-        build(made, _PER_SOURCE)
+        build(made, _PER_SOURCE, sources=_MADE_NOW)
         bank = SpeechBank(made)
         bank._sound = {name: np.array(sound) for name, sound in bank._sound.items()}  # type: ignore[misc]
     return bank, f"made now, {_PER_SOURCE:g} minutes per synthesiser"
