@@ -54,3 +54,16 @@ def test_strength():
     torch.testing.assert_close(half, (video + full) / 2)
     with pytest.raises(PolytalkError, match="hold_still"):
         hold_still(video, picture, 1.5)
+
+
+def test_surroundings_that_slip_by_a_pixel_are_still_and_people_are_not():
+    texture = torch.randn(1, 3, 1, 64, 64, generator=torch.Generator().manual_seed(3)).clamp(-1, 1) * 0.4
+    picture = torch.nn.functional.avg_pool3d(texture, (1, 3, 3), 1, (0, 1, 1)) * 2
+    video = picture.roll(2, dims=-1).expand(-1, -1, 5, -1, -1).clone()
+    people = torch.zeros(64, 64, dtype=torch.bool)
+    people[:, :24] = True
+    held = hold_still(video, picture, 1.0, people)
+    torch.testing.assert_close(held[..., 32:60], picture.expand_as(video)[..., 32:60])
+    assert (held - video)[..., :16].abs().max() < (held - video)[..., 32:60].abs().max()
+    far = picture.roll(12, dims=-1).expand(-1, -1, 5, -1, -1).clone()
+    torch.testing.assert_close(hold_still(far, picture, 1.0, people), hold_still(far, picture))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from polytalk.conditioning.picture import to_network
@@ -258,7 +259,13 @@ class ClipChain:
             return self._guide.composite(video)  # its colours are held by what is around them
         still_only = self.settings.colour_region == "still"
         matched = match_colour(video, self.picture, self.settings.colour_strength, still_only=still_only)
-        return hold_still(matched, self.picture, self.settings.hold_still)
+        return hold_still(matched, self.picture, self.settings.hold_still, self._near_people(video.shape[-2:]))
+
+    def _near_people(self, size: Sequence[int]) -> Tensor:
+        """(H, W) bool: where somebody is at the clip's beginning or in the picture, and a cell around."""
+        somebody = (self.masks | self.home.to(self.masks.device)).any(dim=0)
+        near = F.max_pool2d(somebody[None, None].float(), 3, 1, 1)
+        return F.interpolate(near, size=tuple(size))[0, 0] > 0
 
     def _step_cache(self, clip: Clip) -> StepCache | None:
         """A cache for the steps of this clip alone."""
