@@ -34,19 +34,23 @@ PARAPHRASES: dict[str, tuple[str, ...]] = {
 }
 """Other words for the events, which no training run may use."""
 THRESHOLDS: dict[str, float] = {
-    "nods": 0.908,
-    "shakes the head": 1.424,
-    "waves": 0.104,
-    "raises a hand": 0.421,
+    "nods": 0.95,
+    "shakes the head": 1.467,
+    "waves": 0.059,
+    "raises a hand": 0.308,
     "smiles": 0.17,
-    "looks to the other": 0.154,
-    "leans in": 0.032,
-    "closes the eyes": 0.64,
-    "tilts the head": 0.108,
-    "raises the brows": 0.274,
-    CAMERA: 0.16,
+    "looks to the other": 0.199,
+    "leans in": 0.063,
+    "closes the eyes": 0.641,
+    "tilts the head": 0.116,
+    "raises the brows": 0.28,
+    CAMERA: 0.11,
 }
 """Action -> least figure at which it counts as seen."""
+_SMALL = (72, 128)
+"""Size at which first and last frames are compared."""
+_PLAIN = 1.5
+"""Grey levels by which a background varies at least that tells of a camera's move."""
 _BLINK_FREE = 9
 """Eyes shut for so many frames (of 25 a second) are closed, not blinking."""
 
@@ -98,30 +102,34 @@ def spread(values: np.ndarray) -> float:
     return float(np.quantile(values, 0.95) - np.quantile(values, 0.05))
 
 
-def camera_zoom(frames: np.ndarray, most: float = 1.3) -> float:
+def camera_zoom(frames: np.ndarray, people: np.ndarray | None = None, most: float = 1.3) -> float:
     """By how much the last frames show the picture larger than the first: 1 for a camera that stands still.
 
     Args:
         frames: (T, H, W, 3).
+        people: (H, W) bool: where somebody is, who may come nearer while the camera stands still. Only the rest is
+            looked at, unless it is as good as plain.
         most: largest zoom looked for.
     """
-    first, last = (
-        torch.from_numpy(f.astype(np.float32).mean(axis=(0, 3)))[None, None] for f in (frames[:2], frames[-2:])
-    )
-    first, last = (F.interpolate(each, size=(72, 128), mode="bilinear", antialias=True) for each in (first, last))
-    first, last = (each - F.avg_pool2d(each, 15, 1, 7, count_include_pad=False) for each in (first, last))
-    zooms = torch.arange(1.0, most + 0.01, 0.02)
+    ends = [ends.astype(np.float32).mean(axis=(0, 3)) for ends in (frames[:2], frames[-2:])]
+    small = [F.interpolate(torch.from_numpy(end)[None, None], size=_SMALL, mode="area") for end in ends]
+    first, last = (each - F.avg_pool2d(each, 15, 1, 7, count_include_pad=False) for each in small)
+    seen = torch.ones_like(first)
+    if people is not None:
+        free = F.interpolate(torch.from_numpy(~people)[None, None].float(), size=_SMALL, mode="area")
+        if float((last.square() * free).sum()) > _PLAIN**2 * max(float(free.sum()), 0.1 * free.numel()):
+            seen = free
+    zooms = 1 + torch.arange(round((most - 1) / 0.02) + 1) * 0.02
     shifts = torch.linspace(-0.08, 0.08, 5)
     z, dx, dy = (each.flatten() for each in torch.meshgrid(zooms, shifts, shifts, indexing="ij"))
     matrix = torch.zeros(len(z), 2, 3)
-    matrix[:, 0, 0], matrix[:, 1, 1] = 1 / z, 1 / z
-    matrix[:, 0, 2], matrix[:, 1, 2] = dx, dy
-    grid = F.affine_grid(matrix, [len(z), 1, 72, 128], align_corners=False)
-    shown = F.grid_sample(first.expand(len(z), -1, -1, -1), grid, align_corners=False)[:, 0, 6:-6, 6:-6]
+    matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 0, 2], matrix[:, 1, 2] = 1 / z, 1 / z, dx, dy
+    grid = F.affine_grid(matrix, [len(z), 1, *_SMALL], align_corners=False)
+    both = F.grid_sample(torch.cat([first, seen], 1).expand(len(z), -1, -1, -1), grid, align_corners=False)
+    shown, weight = both[:, 0, 6:-6, 6:-6], both[:, 1, 6:-6, 6:-6] * seen[0, 0, 6:-6, 6:-6]
     target = last[0, 0, 6:-6, 6:-6]
-    likeness = (shown * target).sum((1, 2)) / (shown.square().sum((1, 2)) * target.square().sum()).sqrt().clamp(
-        min=1e-6
-    )
+    power = ((shown.square() * weight).sum((1, 2)) * (target.square() * weight).sum((1, 2))).sqrt()
+    likeness = (shown * target * weight).sum((1, 2)) / power.clamp(min=1e-6)
     best = likeness + 1e-3 * (1 - z)  # of equals the smaller zoom
     return float(z[best.argmax()])
 

@@ -17,6 +17,7 @@ import numpy as np
 from polytalk.data.conversation import draw_conversation
 from polytalk.data.scenes import DrawnClip, draw_clip
 from polytalk.evaluation.actions import MEASURED, camera_zoom, figures
+from polytalk.evaluation.drift import around_people
 from polytalk.evaluation.face_reader import FaceReader
 from polytalk.evaluation.held_out import evaluation_voices
 from polytalk.evaluation.renderings import ACTION_SCENES
@@ -42,7 +43,7 @@ def collect(clips: Iterable[DrawnClip], reader: FaceReader) -> dict[str, tuple[l
     found: dict[str, tuple[list[float], list[float]]] = {action: ([], []) for action in MEASURED}
     for clip in clips:
         (track,) = reader.follow([clip.frames], [clip.face_boxes[0]])
-        zoom = camera_zoom(clip.frames)
+        zoom = camera_zoom(clip.frames, around_people(clip))
         done, who = clip.events[0][:2]
         for person in range(clip.mouth.shape[1]):
             for action, figure in figures(track, person, zoom).items():
@@ -59,7 +60,7 @@ def collect(clips: Iterable[DrawnClip], reader: FaceReader) -> dict[str, tuple[l
 
 def best_threshold(acting: list[float], idle: list[float]) -> tuple[float, float, float]:
     """Threshold, share of acting figures at or above it, share of idle ones."""
-    both = np.sort(np.array([*acting, *idle]))
+    both = np.unique(np.round([*acting, *idle], 3))
     middles = (both[1:] + both[:-1]) / 2
     gain = np.array([np.mean(np.array(acting) >= m) - np.mean(np.array(idle) >= m) for m in middles])
     best = middles[gain >= gain.max() - 1e-9]
@@ -70,7 +71,7 @@ def best_threshold(acting: list[float], idle: list[float]) -> tuple[float, float
 def main() -> None:
     """Print a table and the thresholds as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=110)
+    parser.add_argument("--scenes", type=int, default=300)
     options = parser.parse_args()
     found = collect(acting_clips(options.scenes), FaceReader.from_pretrained())
     thresholds = {}

@@ -37,7 +37,11 @@ def gaze_shifts(gaze: np.ndarray, eyelids: np.ndarray) -> int:
         before, after = gaze[t - 3 : t], gaze[t : t + 3]
         if eyelids[t - 3 : t + 3].max() < OPEN:
             step[t] = np.abs(np.median(after, axis=0) - np.median(before, axis=0)).max()
-    return sum(1 for t in range(1, len(step)) if step[t] > GAZE_STEP and step[t] == step[max(t - 3, 0) : t + 4].max())
+    count, last = 0, -len(step)
+    for t, size in enumerate(step):  # one jump shows in several steps: its largest, or the first of equals
+        if size > GAZE_STEP and size == step[max(t - 3, 0) : t + 4].max() and t - last > 3:
+            count, last = count + 1, t
+    return count
 
 
 class Liveliness(Metric):

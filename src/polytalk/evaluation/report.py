@@ -30,6 +30,7 @@ from polytalk.evaluation.binding import Generate, Request, evaluate_binding, pip
 from polytalk.evaluation.contact_sheet import contact_sheet
 from polytalk.evaluation.face_reader import FaceReader
 from polytalk.evaluation.held_out import held_out_clips
+from polytalk.evaluation.identity import NOT_ONE
 from polytalk.evaluation.identity_reader import IdentityReader
 from polytalk.evaluation.mouth_reader import MouthReader
 from polytalk.evaluation.renderings import (
@@ -232,8 +233,10 @@ def _crossing(
     def rendered(done: int) -> None:
         told(f"crossing: {done}/{wishes.scenes} scenes")
 
-    part = Crossing()
+    part = Crossing(MouthReader.from_pretrained(), IdentityReader.from_pretrained())
+    # the one built-in portrait cannot be told from itself
     config = scene_config(CROSSING_SCENES)
+    config = replace(config, sources=tuple(s for s in config.sources if s[0] not in NOT_ONE))
     chosen: Any = {"seed": wishes.seed, "num_frames": wishes.num_frames, "config": config, "told": rendered}
     scenes = render_scenes(watch, components, wishes.scenes, 2, **chosen)
     for view in VIEWS:

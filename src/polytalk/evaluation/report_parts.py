@@ -10,12 +10,15 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from polytalk.data.motion import CAMERA
+from polytalk.data.scenes import DrawnClip
 from polytalk.evaluation.actions import ActionRate, acting_person, camera_zoom, figures
 from polytalk.evaluation.binding import GIVEN_FRAMES, BindingReport
+from polytalk.evaluation.drift import around_people
 from polytalk.evaluation.identity import GALLERY, IdentityConfusion
 from polytalk.evaluation.identity_reader import IdentityReader
 from polytalk.evaluation.liveliness import Liveliness
 from polytalk.evaluation.metrics import BackgroundPSNR, SyncMatrix
+from polytalk.evaluation.mouth_reader import MouthReader
 from polytalk.evaluation.mouth_shapes import LipClosures
 from polytalk.evaluation.picture_measures import SharpnessOverTime, StillFlicker, still_pixels
 from polytalk.evaluation.renderings import VIEWS, Seen
@@ -74,6 +77,10 @@ def _line(measure: str, name: str, views: Iterable[float], floor: float = NOTHIN
     """A line of the values of the views, in the order of `VIEWS`."""
     generated, truth, reconstruction = views
     return Figure(measure, name, generated, truth, reconstruction, floor, goal)
+
+
+APART = 0.8
+"""People nearer to each other than this part of a face's width hide each other: such frames do not count."""
 
 
 class Part(Protocol):
@@ -255,7 +262,7 @@ class Actions:
                 if action == CAMERA or not others:
                     continue
                 who = others[0]
-            found = figures(scene.faces, who, camera_zoom(scene.frames))
+            found = figures(scene.faces, who, camera_zoom(scene.frames, around_people(scene.clip)))
             self._rates[way][view].update(action, found[action])
 
     def figures(self) -> list[Figure]:
@@ -278,18 +285,32 @@ class Actions:
 class Crossing:
     """People who change sides within the clip keep their voices."""
 
-    def __init__(self) -> None:
+    def __init__(self, mouths: MouthReader, identities: IdentityReader) -> None:
+        self._mouths, self._identities = mouths, identities
         self._sync, self._changed = _views(lambda: SyncMatrix(2)), {view: [0, 0] for view in VIEWS}
 
     def update(self, view: str, seen: Sequence[Seen]) -> None:
         """Adds scenes of two people who change sides."""
         for scene in seen:
-            frames = slice(GIVEN_FRAMES, len(scene.frames))
-            read, true = scene.mouths.opening[frames], scene.clip.mouth[frames, :, 0]
-            self._sync[view].update(read, true, scene.clip.speaking[frames])
-            apart = np.diff(scene.faces.centre[..., 0], axis=1)[:, 0]
-            self._changed[view][0] += int(apart[0] * apart[-3:].mean() < 0)
+            clip = scene.clip
+            changed = changed_sides(self._identities, scene.frames, clip)
+            read, keep = scene.mouths.opening, np.ones(len(scene.frames), bool)
+            if changed:
+                read, keep = self._across(scene)
+            keep[:GIVEN_FRAMES] = False
+            self._sync[view].update(read[keep], clip.mouth[keep, :, 0], clip.speaking[keep])
+            self._changed[view][0] += int(changed)
             self._changed[view][1] += 1
+
+    def _across(self, scene: Seen) -> tuple[np.ndarray, np.ndarray]:
+        """Openings (T, P), followed from either end up to the encounter; frames (T,) in which nobody hides anybody."""
+        clip = scene.clip
+        (back,) = self._mouths.follow([scene.frames[::-1]], [clip.mouth_boxes[-1]])
+        middle = (clip.face_boxes[..., 0] + clip.face_boxes[..., 2]) / 2
+        apart = np.abs(middle[:, 0] - middle[:, 1])
+        meet = int(apart.argmin())
+        read = np.concatenate([scene.mouths.opening[:meet], back.opening[::-1][meet:]])
+        return read, apart > APART * (clip.face_boxes[..., 2] - clip.face_boxes[..., 0]).mean()
 
     def figures(self) -> list[Figure]:
         """Share of scenes whose people have changed sides, and of mouths that follow their own voice."""
@@ -300,6 +321,22 @@ class Crossing:
             _line("crossing", "own", (found["own"] for found in sync)),
             _line("crossing", "diagonal", (found["diagonal"] for found in sync), 0.5, Goal(least=0.9)),
         ]
+
+
+def changed_sides(reader: IdentityReader, frames: np.ndarray, clip: DrawnClip) -> bool:
+    """Whether the people of a drawn crossing are in the end where the drawn ones are, rather than where they began.
+
+    Args:
+        reader: compares the last frame's faces at either place with the picture's.
+        frames: uint8 (T, H, W, 3) to look at.
+        clip: the drawn crossing.
+    """
+    people = range(len(clip.face_boxes[0]))
+    own = reader.embed_faces([clip.reference for _ in people], clip.face_boxes[0])
+    there, here = (
+        reader.embed_faces([frames[-1] for _ in people], boxes) for boxes in (clip.face_boxes[-1], clip.face_boxes[0])
+    )
+    return bool((own * there).sum() > (own * here).sum())
 
 
 def _own(sync: SyncMatrix) -> float:
