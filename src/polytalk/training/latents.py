@@ -98,6 +98,21 @@ def draw_example(job: Job) -> dict[str, np.ndarray | str]:
     }
 
 
+_encoders: list[Encoders] = []
+
+
+def _receive(encoders: Encoders) -> None:
+    """Start of a worker process."""
+    torch.set_num_threads(1)
+    autoencoder, speech, text = encoders
+    _encoders[:] = [(autoencoder.to(memory_format=torch.channels_last), speech, text)]
+
+
+def draw_row(job: Job) -> dict[str, np.ndarray]:
+    """One row of a pool; runs in a worker process."""
+    return encode_example(draw_example(job), *_encoders[0])
+
+
 def standardised(tracks: np.ndarray) -> np.ndarray:
     """Zero mean and unit deviation per track (P, n); silent tracks stay zero."""
     centred = tracks - tracks.mean(axis=1, keepdims=True)
@@ -105,16 +120,20 @@ def standardised(tracks: np.ndarray) -> np.ndarray:
     return np.where(deviation > 1e-5, centred / np.maximum(deviation, 1e-5), 0.0)
 
 
-def draw_examples(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
-    """Examples of all jobs, in order, drawn by several processes of one thread each."""
+Encoders = tuple[MiniAutoencoder, MiniSpeechEncoder, MiniTextEncoder]
+
+
+def draw_rows(jobs: list[Job], workers: int, encoders: Encoders) -> Iterator[dict[str, np.ndarray]]:
+    """Rows of all jobs, in order, drawn and encoded by several processes of one thread each."""
     context = multiprocessing.get_context("spawn")
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
-    with ProcessPoolExecutor(min(workers, os.cpu_count() or 1), mp_context=context) as executor:
+    count = min(workers, os.cpu_count() or 1)
+    with ProcessPoolExecutor(count, context, _receive, (encoders,)) as executor:
         executor.submit(os.getpid).result()
         for start in range(0, len(jobs), 256):
-            yield from executor.map(draw_example, jobs[start : start + 256], chunksize=4)
+            yield from executor.map(draw_row, jobs[start : start + 256], chunksize=4)
     for name, value in before.items():
         os.environ.pop(name)
         if value is not None:
@@ -181,9 +200,8 @@ class LatentPool:
         c, first = self.config, made["clips"]
         jobs = [Job(c.seed + i, c.people, c.scene, c.overlap, c.silent, c.voices) for i in range(first, c.clips)]
         arrays = {f.stem: np.load(f, mmap_mode="r+") for f in self.folder.glob("*.npy")} if first else {}
-        examples = track(draw_examples(jobs, c.workers), f"{self.folder.name}: drawing, encoding", total=len(jobs))
-        for i, example in enumerate(examples, start=first):
-            row = encode_example(example, autoencoder, speech, text)
+        rows = draw_rows(jobs, c.workers, (autoencoder, speech, text))
+        for i, row in enumerate(track(rows, f"{self.folder.name}: drawing", total=len(jobs)), start=first):
             for name, value in row.items():
                 if name not in arrays:
                     path = self.folder / f"{name}.npy"

@@ -62,6 +62,8 @@ class NetworkConfig:
     """Weight of mouths in the loss; the background has 1."""
     face_weight: float = 2.0
     """Weight of faces in the loss."""
+    change_weight: float = 0.0
+    """Further weight, at most, of what differs from the reference picture: eyelids, the edges of heads that move."""
     map_weight: float = 0.1
     """Weight of the cross-entropy from the reference maps to the true classes."""
     drop_text: float = 0.1
@@ -173,7 +175,8 @@ class ClipLoss:
             return_reference_maps=maps,
         )
         predicted = inputs[:, :16] - sigma.view(-1, 1, 1, 1, 1) * output.sample.float()
-        losses = self._errors(predicted, clean, batch["flags"], sigma, known)
+        change = (clean - frames_of(batch["still"].float(), clean.shape[2])).square().mean(dim=1)
+        losses = self._errors(predicted, clean, batch["flags"], change, sigma, known)
         if maps:
             losses["map"] = map_loss(output.reference_maps[0], batch["classes"].long())
             losses["loss"] = losses["loss"] + config.map_weight * losses["map"]
@@ -193,8 +196,7 @@ class ClipLoss:
         level = sigma.view(-1, 1, 1, 1, 1)
         noisy = (1 - level) * clean + level * noise
         is_known = (torch.arange(frames) < known[:, None]).view(size, 1, frames, 1, 1)
-        still = batch["still"].float()
-        still = torch.cat([still, still[:, :, -1:].expand(-1, -1, frames - still.shape[2], -1, -1)], dim=2)
+        still = frames_of(batch["still"].float(), frames)
         filled = (torch.rand(size, generator=generator) >= config.drop_fill).view(-1, 1, 1, 1, 1)
         worn = torch.where((known > 1).view(-1, 1, 1, 1, 1), self._wear(clean, generator), clean)
         condition = torch.where(is_known, worn, still * filled)
@@ -212,12 +214,12 @@ class ClipLoss:
         return worn + config.motion_noise * noise + config.motion_offset * offset
 
     def _errors(
-        self, predicted: Tensor, clean: Tensor, flags: Tensor, sigma: Tensor, known: Tensor
+        self, predicted: Tensor, clean: Tensor, flags: Tensor, change: Tensor, sigma: Tensor, known: Tensor
     ) -> dict[str, Tensor]:
         config = self.config
         error = (predicted - clean).square().mean(dim=1)
         values = torch.tensor([1.0, config.face_weight, config.mouth_weight])
-        weight = values[flags.long()]
+        weight = values[flags.long()] + config.change_weight * change.sqrt().tanh()
         unknown = (torch.arange(clean.shape[2]) >= known[:, None]).float()[:, :, None, None]
         weight = weight * unknown
         level = 1 / sigma.clamp(min=0.3)
@@ -232,6 +234,11 @@ class ClipLoss:
             "face": _mean_where(error, faces),
             "all": _mean_where(error, unknown.expand_as(error)),
         }
+
+
+def frames_of(still: Tensor, frames: int) -> Tensor:
+    """Latents (B, C, S, h, w) of a still picture, their last frame repeated until there are ``frames``."""
+    return torch.cat([still, still[:, :, -1:].expand(-1, -1, frames - still.shape[2], -1, -1)], dim=2)
 
 
 def _mean_where(values: Tensor, where: Tensor) -> Tensor:
