@@ -42,3 +42,13 @@ def test_add_noise_is_a_straight_path():
     torch.testing.assert_close(add_noise(data, noise, 0.0), data)
     torch.testing.assert_close(add_noise(data, noise, 1000.0), noise)
     torch.testing.assert_close(add_noise(data, noise, 250.0), 0.75 * data + 0.25 * noise)
+
+
+def test_trailing_steps_each_take_away_as_much():
+    timesteps = FlowMatchingSchedule(4, 1.0, spacing="trailing").timesteps()
+    torch.testing.assert_close(timesteps, torch.tensor([1000.0, 750.0, 500.0, 250.0, 0.0]))
+    bent = FlowMatchingSchedule(3, 3.0, spacing="trailing").timesteps()
+    released = FlowMatchingSchedule(4, 3.0).timesteps()
+    torch.testing.assert_close(bent[:3], released[:3], rtol=0, atol=1.0)
+    with pytest.raises(PolytalkError, match="timestep_spacing"):
+        FlowMatchingSchedule(4, 1.0, spacing="even")  # type: ignore[arg-type]

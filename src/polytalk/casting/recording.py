@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from polytalk.casting.cast import CastProposal, cast_scene, look_for_people
+from polytalk.casting.clustering import ClusterConfig
 from polytalk.casting.found import Diarization, VoiceTurn
 from polytalk.errors import PolytalkError
 from polytalk.media.audio import Sound, sound_of
 from polytalk.media.image import load_image
 from polytalk.scene import Scene, Speaker, Utterance
 
+PICTURED = ClusterConfig(short=0.4, short_likeness=0.65, likeness=0.76)
+"""When two clusters count as two voices, if the picture shows at least so many people."""
 _EDGE = 1e-3
 """Seconds: shorter overlaps are rounding."""
 
@@ -53,14 +57,19 @@ def voices_of(sound: Sound, num_voices: int | None, num_people: int = 0) -> Diar
     Args:
         sound: the recording.
         num_voices: how many speak; None estimates it.
-        num_people: who could speak: an estimate beyond is taken for one voice heard as two. 0: not known.
+        num_people: who could speak: an estimate beyond is taken for one voice heard as two, and up to it voices count
+            that are heard for less, or are more alike, than would do otherwise. 0: not known.
     """
     from polytalk.casting.voices import listen
 
     heard = listen(sound)
     found = heard.find(num_voices)
-    if num_voices is None and 0 < num_people < found.num_voices:
+    if num_voices is not None or num_people == 0:
+        return found
+    if num_people < found.num_voices:
         return heard.find(num_people)
+    if num_people > found.num_voices:
+        return heard.find(None, replace(PICTURED, most=num_people))
     return found
 
 

@@ -41,6 +41,9 @@ class PipelineConfig:
     """Steps of the sampler."""
     shift: float = 7.0
     """Timestep shift: 7 at 480p, 11 at 720p, 2 with a distilled LoRA."""
+    timestep_spacing: Literal["linspace", "trailing"] = "linspace"
+    """Where the last step starts: at timestep 1 as in the release, or so that all steps are alike (see
+    `polytalk.diffusion.schedule`)."""
     guidance_scale: float = 5.0
     """Weight of the prompt; 1 is off."""
     audio_guidance_scale: float = 4.0
@@ -84,7 +87,7 @@ class PipelineConfig:
     """Run guidance's predictions as one batch: faster, at the memory of that many."""
 
     def __post_init__(self) -> None:
-        FlowMatchingSchedule(self.num_inference_steps, self.shift)
+        FlowMatchingSchedule(self.num_inference_steps, self.shift, spacing=self.timestep_spacing)
         Guidance(self.guidance_scale, self.audio_guidance_scale)
         ClipPlanner(self.clip_frames, self.motion_frames)
         if not 0 <= self.colour_strength <= 1:
@@ -151,6 +154,8 @@ class RunChoices(TypedDict, total=False):
     """Weight of the voices."""
     shift: float | None
     """Timestep shift."""
+    timestep_spacing: Literal["linspace", "trailing"] | None
+    """Where the last step starts."""
     clip_frames: int | None
     """Longest clip, 4n + 1 frames."""
     motion_frames: int | None
@@ -221,7 +226,7 @@ class RunSettings:
         chosen = dataclasses.replace(config, **{**together, **wishes})
         adaptive = AdaptiveProjection() if projection is True else projection or None
         return cls(
-            FlowMatchingSchedule(chosen.num_inference_steps, chosen.shift),
+            FlowMatchingSchedule(chosen.num_inference_steps, chosen.shift, spacing=chosen.timestep_spacing),
             Guidance(chosen.guidance_scale, chosen.audio_guidance_scale, adaptive),
             ClipPlanner(chosen.clip_frames, chosen.motion_frames),
             chosen.colour_strength,

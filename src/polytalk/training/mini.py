@@ -3,8 +3,9 @@
 from polytalk.pipelines.config import PipelineConfig
 
 MINI = PipelineConfig(
-    num_inference_steps=4,
+    num_inference_steps=3,
     shift=3.0,
+    timestep_spacing="trailing",
     guidance_scale=1.0,
     audio_guidance_scale=3.0,
     negative_prompt="",

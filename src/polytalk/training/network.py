@@ -5,6 +5,7 @@ Stage 1 shows one person, stage 2 several; both mix sound-and-picture-to-video w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,6 +80,8 @@ class NetworkConfig:
     """Largest share of motion frames that is replaced by the mean of 3 x 3 latent pixels, drawn per clip."""
     motion_offset: float = 0.0
     """Deviation of a constant per clip and channel added to motion frames: a drift of colour."""
+    own_wear: float = 0.0
+    """Share of steps whose motion frames bear the network's own errors, of a prediction from noise, besides."""
     drop_fill: float = 0.03
     """Share of clips whose later condition frames are zero instead of the reference picture."""
     shift: float = 2.0
@@ -133,6 +136,41 @@ def windows(features: Tensor) -> Tensor:
     return features.unfold(2, 2 * MARGIN + 1, 1).movedim(-1, 3)
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """What the network is told about B clips of P people, besides the picture in its input."""
+
+    text: Tensor
+    """Tokens of the prompts."""
+    image: Tensor
+    """Tokens of the reference pictures."""
+    audio: Tensor | None = None
+    """(B, P, T, 5, layers, channels), or no sound at all."""
+    masks: Tensor | None = None
+    """(B, P, h, w) of several people."""
+    labels: Tensor | None = None
+    """True classes (B, F, h/2, w/2), -1 where the network's own map decides."""
+
+
+def predict(
+    model: MiniNetwork, inputs: Tensor, sigma: Tensor, told: Conditions, maps: Sequence[int] = ()
+) -> tuple[Tensor, list[Tensor]]:
+    """Clean latents (B, 16, F, h, w) and the reference maps of the named blocks.
+
+    Args:
+        model: the network.
+        inputs: (B, 36, F, h, w), see `ClipLoss.inputs`.
+        sigma: noise levels (B,).
+        told: the conditions.
+        maps: blocks whose reference maps are wanted.
+    """
+    output = model.transformer(
+        inputs.to(model.transformer.dtype), sigma * 1000, told.text, told.image, told.audio, told.masks,
+        speaker_labels=told.labels, return_reference_maps=list(maps),
+    )  # fmt: skip
+    return inputs[:, :16] - sigma.view(-1, 1, 1, 1, 1) * output.sample.float(), output.reference_maps
+
+
 class ClipLoss:
     """Losses of one batch of a latent pool."""
 
@@ -143,53 +181,59 @@ class ClipLoss:
         self, model: MiniNetwork, batch: dict[str, Tensor], true_share: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Weighted squared error of the clean latent, and the cross-entropy of one block's reference map."""
-        config, dtype = self.config, model.transformer.dtype
+        config = self.config
         clean = batch["latents"].float()
         size = len(clean)
         sigma = sample_sigmas(size, config.shift, generator)
-        known = self._known_frames(size, clean.shape[2], generator)
-        inputs = self.inputs(batch, clean, sigma, known, generator)
-        ids = batch["ids"].long()
-        dropped = torch.rand(size, generator=generator) < config.drop_text
-        ids = torch.where(dropped[:, None, None], model.text_encoder.tokenize([""]), ids)
-        picture = batch["picture"].permute(0, 3, 1, 2).to(dtype).div(127.5).sub(1)
-        people = batch["masks"].shape[1]
-        silent = torch.rand((), generator=generator) < config.drop_audio
-        audio = masks = labels = None
-        maps: list[int] = []
-        if not silent:
-            audio = windows(batch["features"].to(dtype))
-        if people > 1 and not silent:
-            masks = batch["masks"]
-            use_true = torch.rand(size, generator=generator) < true_share
-            labels = torch.where(use_true[:, None, None, None], batch["classes"].long(), -1)
+        known = self.known_frames(size, clean.shape[2], generator)
+        conditions = self.conditions(model, batch, true_share, generator)
+        maps = []
+        if conditions.masks is not None:
             maps = [int(torch.randint(len(model.transformer.blocks), (), generator=generator))]
-        output = model.transformer(
-            inputs.to(dtype),
-            sigma * 1000,
-            model.text_encoder(ids),
-            model.image_encoder(picture),
-            audio,
-            masks,
-            speaker_labels=labels,
-            return_reference_maps=maps,
-        )
-        predicted = inputs[:, :16] - sigma.view(-1, 1, 1, 1, 1) * output.sample.float()
-        change = (clean - frames_of(batch["still"].float(), clean.shape[2])).square().mean(dim=1)
-        losses = self._errors(predicted, clean, batch["flags"], change, sigma, known)
+        error = None
+        if torch.rand((), generator=generator) < config.own_wear:
+            high = 0.6 + 0.4 * torch.rand(size, generator=generator)
+            worn = self.inputs(batch, clean, high, torch.ones_like(known), generator)
+            # with gradients on: the same compiled graph
+            error = predict(model, worn, high, conditions)[0].detach() - clean
+        inputs = self.inputs(batch, clean, sigma, known, generator, error)
+        predicted, reference_maps = predict(model, inputs, sigma, conditions, maps)
+        losses = self.errors(predicted, clean, batch, sigma, known)
         if maps:
-            losses["map"] = map_loss(output.reference_maps[0], batch["classes"].long())
+            losses["map"] = map_loss(reference_maps[0], batch["classes"].long())
             losses["loss"] = losses["loss"] + config.map_weight * losses["map"]
         return losses
 
-    def _known_frames(self, size: int, frames: int, generator: torch.Generator) -> Tensor:
+    def conditions(
+        self, model: MiniNetwork, batch: dict[str, Tensor], true_share: float, generator: torch.Generator
+    ) -> Conditions:
+        """What the network is told of a batch; prompts, and now and then all sound, are dropped."""
+        config, dtype = self.config, model.transformer.dtype
+        ids = batch["ids"].long()
+        size, people = len(ids), batch["masks"].shape[1]
+        dropped = torch.rand(size, generator=generator) < config.drop_text
+        ids = torch.where(dropped[:, None, None], model.text_encoder.tokenize([""]), ids)
+        picture = batch["picture"].permute(0, 3, 1, 2).to(dtype).div(127.5).sub(1)
+        text, image = model.text_encoder(ids), model.image_encoder(picture)
+        if torch.rand((), generator=generator) < config.drop_audio:
+            return Conditions(text, image)
+        audio = windows(batch["features"].to(dtype))
+        if people == 1:
+            return Conditions(text, image, audio)
+        use_true = torch.rand(size, generator=generator) < true_share
+        labels = torch.where(use_true[:, None, None, None], batch["classes"].long(), -1)
+        return Conditions(text, image, audio, batch["masks"], labels)
+
+    def known_frames(self, size: int, frames: int, generator: torch.Generator) -> Tensor:
+        """Latent frames (B,) that are known at a clip's beginning."""
         shares = torch.tensor(self.config.motion_frames[: frames - 1])
         return 1 + torch.multinomial(shares, size, replacement=True, generator=generator)
 
     def inputs(
-        self, batch: dict[str, Tensor], clean: Tensor, sigma: Tensor, known: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """Network input (B, 36, F, h, w): noisy latent, mask, condition latent."""
+        self, batch: dict[str, Tensor], clean: Tensor, sigma: Tensor, known: Tensor, generator: torch.Generator,
+        error: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Network input (B, 36, F, h, w): noisy latent, mask, condition latent; ``error`` is the network's own."""
         config = self.config
         size, _, frames, height, width = clean.shape
         noise = torch.randn(clean.shape, generator=generator)
@@ -198,12 +242,12 @@ class ClipLoss:
         is_known = (torch.arange(frames) < known[:, None]).view(size, 1, frames, 1, 1)
         still = frames_of(batch["still"].float(), frames)
         filled = (torch.rand(size, generator=generator) >= config.drop_fill).view(-1, 1, 1, 1, 1)
-        worn = torch.where((known > 1).view(-1, 1, 1, 1, 1), self._wear(clean, generator), clean)
+        worn = torch.where((known > 1).view(-1, 1, 1, 1, 1), self._wear(clean, known, generator, error), clean)
         condition = torch.where(is_known, worn, still * filled)
         mask = is_known.float().expand(-1, 4, -1, height, width)
         return torch.cat([noisy, mask, condition], dim=1)
 
-    def _wear(self, clean: Tensor, generator: torch.Generator) -> Tensor:
+    def _wear(self, clean: Tensor, known: Tensor, generator: torch.Generator, error: Tensor | None) -> Tensor:
         """Latents (B, C, F, h, w) as the end of an earlier, imperfect clip might show them."""
         config = self.config
         per_clip = (len(clean), 1, 1, 1, 1)
@@ -211,11 +255,19 @@ class ClipLoss:
         worn = torch.lerp(clean, mean, config.motion_blur * torch.rand(per_clip, generator=generator))
         noise = torch.rand(per_clip, generator=generator) * torch.randn(clean.shape, generator=generator)
         offset = torch.randn((*clean.shape[:2], 1, 1, 1), generator=generator)
-        return worn + config.motion_noise * noise + config.motion_offset * offset
+        worn = worn + config.motion_noise * noise + config.motion_offset * offset
+        if error is None:
+            return worn
+        # a clip's last frames are the next one's motion frames
+        moved = torch.stack([each.roll(int(count), dims=1) for each, count in zip(error, known, strict=True)])
+        return worn + 1.2 * torch.rand(per_clip, generator=generator) * moved
 
-    def _errors(
-        self, predicted: Tensor, clean: Tensor, flags: Tensor, change: Tensor, sigma: Tensor, known: Tensor
+    def errors(
+        self, predicted: Tensor, clean: Tensor, batch: dict[str, Tensor], sigma: Tensor, known: Tensor
     ) -> dict[str, Tensor]:
+        """Weighted squared error of predicted latents against those wanted, and its plain means over regions."""
+        flags = batch["flags"]
+        change = (clean - frames_of(batch["still"].float(), clean.shape[2])).square().mean(dim=1)
         config = self.config
         error = (predicted - clean).square().mean(dim=1)
         values = torch.tensor([1.0, config.face_weight, config.mouth_weight])
