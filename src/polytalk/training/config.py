@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from polytalk.errors import PolytalkError
 
-STAGES = ("autoencoder", "speech", "network")
+STAGES = ("autoencoder", "speech", "network", "distillation")
 
 
 def stage_config(stage: str) -> type:
@@ -29,6 +29,10 @@ def stage_config(stage: str) -> type:
         from polytalk.training.network import NetworkConfig
 
         return NetworkConfig
+    if stage == "distillation":
+        from polytalk.training.distillation import DistillationConfig
+
+        return DistillationConfig
     raise PolytalkError("stage", f"{stage!r} is no training stage", f"one of {', '.join(STAGES)}")
 
 
@@ -71,6 +75,8 @@ def run_config(path: Path) -> Path:
         from polytalk.training.autoencoder import train
     elif stage == "speech":
         from polytalk.training.speech import train  # type: ignore[assignment]
+    elif stage == "distillation":
+        from polytalk.training.distillation import train  # type: ignore[assignment]
     else:
         from polytalk.training.network import train  # type: ignore[assignment]
     return train(config)

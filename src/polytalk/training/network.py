@@ -131,6 +131,12 @@ def sample_sigmas(count: int, shift: float, generator: torch.Generator) -> Tenso
     return (shift * uniform / (1 + (shift - 1) * uniform)).clamp(0.02, 1.0)
 
 
+def noised(clean: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+    """Latents (B, C, F, h, w) at noise levels (B,)."""
+    level = sigma.view(-1, 1, 1, 1, 1)
+    return (1 - level) * clean + level * torch.randn(clean.shape, generator=generator)
+
+
 def windows(features: Tensor) -> Tensor:
     """Features (B, P, T+4, layers, channels) with margins to windows (B, P, T, 5, layers, channels)."""
     return features.unfold(2, 2 * MARGIN + 1, 1).movedim(-1, 3)
@@ -193,10 +199,10 @@ class ClipLoss:
         error = None
         if torch.rand((), generator=generator) < config.own_wear:
             high = 0.6 + 0.4 * torch.rand(size, generator=generator)
-            worn = self.inputs(batch, clean, high, torch.ones_like(known), generator)
+            worn = self.inputs(batch, noised(clean, high, generator), torch.ones_like(known), generator)
             # with gradients on: the same compiled graph
             error = predict(model, worn, high, conditions)[0].detach() - clean
-        inputs = self.inputs(batch, clean, sigma, known, generator, error)
+        inputs = self.inputs(batch, noised(clean, sigma, generator), known, generator, error)
         predicted, reference_maps = predict(model, inputs, sigma, conditions, maps)
         losses = self.errors(predicted, clean, batch, sigma, known)
         if maps:
@@ -230,15 +236,13 @@ class ClipLoss:
         return 1 + torch.multinomial(shares, size, replacement=True, generator=generator)
 
     def inputs(
-        self, batch: dict[str, Tensor], clean: Tensor, sigma: Tensor, known: Tensor, generator: torch.Generator,
+        self, batch: dict[str, Tensor], noisy: Tensor, known: Tensor, generator: torch.Generator,
         error: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Network input (B, 36, F, h, w): noisy latent, mask, condition latent; ``error`` is the network's own."""
         config = self.config
+        clean = batch["latents"].float()
         size, _, frames, height, width = clean.shape
-        noise = torch.randn(clean.shape, generator=generator)
-        level = sigma.view(-1, 1, 1, 1, 1)
-        noisy = (1 - level) * clean + level * noise
         is_known = (torch.arange(frames) < known[:, None]).view(size, 1, frames, 1, 1)
         still = frames_of(batch["still"].float(), frames)
         filled = (torch.rand(size, generator=generator) >= config.drop_fill).view(-1, 1, 1, 1, 1)
@@ -303,6 +307,31 @@ def map_loss(reference_map: Tensor, classes: Tensor) -> Tensor:
     return F.nll_loss(share.clamp(min=1e-4).log(), classes.flatten(1))
 
 
+class Mixture:
+    """Batches of several pools, each drawn as often as its task's weight says."""
+
+    def __init__(
+        self, tasks: Sequence[TaskConfig], autoencoder: MiniAutoencoder, speech: MiniSpeechEncoder,
+        text: MiniTextEncoder,
+    ) -> None:  # fmt: skip
+        self.tasks = tasks
+        self.pools = [LatentPool(task.pool, autoencoder, speech, text) for task in tasks]
+        self.shares = torch.tensor([task.weight for task in tasks])
+
+    def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """One batch, all of one pool (see `LatentPool.batch`)."""
+        choice = int(torch.multinomial(self.shares, 1, generator=generator))
+        pool = self.pools[choice]
+        return pool.batch(torch.randint(len(pool), (self.tasks[choice].batch,), generator=generator).numpy())
+
+
+def compile_blocks(model: MiniNetwork) -> None:
+    """Compile the transformer's blocks, a graph for every size and task."""
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+    for block in model.transformer.blocks:
+        block.compile(dynamic=False)
+
+
 def load_parts(config: NetworkConfig) -> tuple[MiniAutoencoder, MiniSpeechEncoder, SpeechToMouth]:
     """The frozen parts, finished by earlier stages."""
     autoencoder = build_autoencoder()
@@ -324,20 +353,14 @@ def train(config: NetworkConfig) -> Path:
     worker = loop.worker
     assert isinstance(worker, MiniNetwork)
     if config.compile:
-        # a graph for every size and task
-        torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
-        for block in worker.transformer.blocks:
-            block.compile(dynamic=False)
-    pools = [LatentPool(task.pool, autoencoder, encoder, model.text_encoder) for task in config.tasks]
-    shares = torch.tensor([task.weight for task in config.tasks])
+        compile_blocks(worker)
+    mixture = Mixture(config.tasks, autoencoder, encoder, model.text_encoder)
     clip_loss = ClipLoss(config)
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        choice = int(torch.multinomial(shares, 1, generator=generator))
-        indices = torch.randint(len(pools[choice]), (config.tasks[choice].batch,), generator=generator)
         start, end = config.true_labels
         share = start + (end - start) * min(1.0, step / max(1.0, config.anneal * config.loop.steps))
-        return clip_loss(worker, pools[choice].batch(indices.numpy()), share, generator)
+        return clip_loss(worker, mixture.draw(generator), share, generator)
 
     def validate(ema: nn.Module, step: int) -> dict[str, float]:
         assert isinstance(ema, MiniNetwork)

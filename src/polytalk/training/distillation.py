@@ -1,0 +1,145 @@
+"""Stage "distillation": one prediction a step instead of two, in the few steps of the sampler.
+
+The student learns to give, by a single prediction, what guidance over sound makes of the teacher's two (Meng et al.,
+arXiv 2210.03142, stage one), at the noise levels that the sampler visits, partly in the states that the student's own
+steps lead to.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from polytalk.diffusion import FlowMatchingSchedule
+from polytalk.errors import PolytalkError
+from polytalk.training.loop import Loop, load_weights, save_weights
+from polytalk.training.network import (
+    ClipLoss,
+    Conditions,
+    MiniNetwork,
+    Mixture,
+    NetworkConfig,
+    compile_blocks,
+    load_parts,
+    map_loss,
+    noised,
+    predict,
+)
+
+
+@dataclass(frozen=True)
+class DistillationConfig(NetworkConfig):
+    """Stage "distillation": the fields of stage "network", and these."""
+
+    teacher: str = "runs/network/model.safetensors"
+    """Weights of the teacher; the student starts from them unless ``init`` names others."""
+    audio_guidance: tuple[float, ...] = (3.0, 3.0, 3.0)
+    """Guidance over sound at each step of the sampler; its length is the number of steps."""
+    sampler_shift: float = 3.0
+    """The sampler's timestep shift; its spacing is "trailing"."""
+    drop_audio: float = 0.0
+    """Guidance needs the sound."""
+    own_states: float = 0.5
+    """Share of steps in states that the student itself has come to; the rest are noised clips."""
+
+    def __post_init__(self) -> None:
+        if not self.audio_guidance or min(self.audio_guidance) < 1:
+            raise PolytalkError("audio_guidance", f"it is {self.audio_guidance}", "Give 1 or more for each step.")
+        if not 0 <= self.own_states <= 1:
+            raise PolytalkError("own_states", f"it is {self.own_states}", "Give a share from 0 to 1.")
+        if self.drop_audio != 0:
+            raise PolytalkError("drop_audio", f"it is {self.drop_audio}", "Give 0: guidance needs the sound.")
+
+    @property
+    def sigmas(self) -> Tensor:
+        """Noise levels of the sampler's steps (n + 1,), from 1 to 0."""
+        steps = len(self.audio_guidance)
+        return FlowMatchingSchedule(steps, self.sampler_shift, spacing="trailing").timesteps() / 1000
+
+
+class DistillationLoss(ClipLoss):
+    """Distance of the student's prediction from the teacher's guided one."""
+
+    config: DistillationConfig
+
+    def __init__(self, config: DistillationConfig, teacher: MiniNetwork) -> None:
+        super().__init__(config)
+        self.teacher = teacher.requires_grad_(False).eval()
+
+    def __call__(
+        self, model: MiniNetwork, batch: dict[str, Tensor], true_share: float, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Weighted squared error of the clean latent against the teacher's, and of the reference map."""
+        config, clean = self.config, batch["latents"].float()
+        known = self.known_frames(len(clean), clean.shape[2], generator)
+        same = torch.Generator()
+        same.set_state(generator.get_state())
+        with torch.no_grad():
+            told = self.conditions(self.teacher, batch, true_share, same)
+        conditions = self.conditions(model, batch, true_share, generator)
+        step = int(torch.randint(len(config.audio_guidance), (), generator=generator))
+        sigma = config.sigmas[step].expand(len(clean))
+        with torch.no_grad():
+            noisy = self._state(model, batch, step, known, conditions, generator)
+            inputs = self.inputs(batch, noisy, known, generator)
+            full, _ = predict(self.teacher, inputs, sigma, told)
+            silent, _ = predict(self.teacher, inputs, sigma, Conditions(told.text, told.image))
+            wanted = silent + config.audio_guidance[step] * (full - silent)
+        maps = []
+        if conditions.masks is not None:
+            maps = [int(torch.randint(len(model.transformer.blocks), (), generator=generator))]
+        predicted, reference_maps = predict(model, inputs, sigma, conditions, maps)
+        losses = self.errors(predicted, wanted, batch, sigma, known)
+        if maps:
+            losses["map"] = map_loss(reference_maps[0], batch["classes"].long())
+            losses["loss"] = losses["loss"] + config.map_weight * losses["map"]
+        return losses
+
+    def _state(
+        self, model: MiniNetwork, batch: dict[str, Tensor], step: int, known: Tensor, told: Conditions,
+        generator: torch.Generator,
+    ) -> Tensor:  # fmt: skip
+        """Noisy latents (B, C, F, h, w) before a step: a noised clip, or where the student has come to."""
+        sigmas, clean = self.config.sigmas, batch["latents"].float()
+        if torch.rand((), generator=generator) >= self.config.own_states:
+            return noised(clean, sigmas[step].expand(len(clean)), generator)
+        frames = torch.arange(clean.shape[2]).view(1, 1, -1, 1, 1)
+        is_known = frames < known.view(-1, 1, 1, 1, 1)
+        state = torch.randn(clean.shape, generator=generator)
+        for index in range(step):
+            level = sigmas[index].expand(len(clean))
+            inputs = self.inputs(batch, state, known, generator)
+            found, _ = predict(model, inputs, level, told)
+            state = found + sigmas[index + 1] / sigmas[index] * (state - found)
+            state = torch.where(is_known, noised(clean, sigmas[index + 1].expand(len(clean)), generator), state)
+        return state
+
+
+def train(config: DistillationConfig) -> Path:
+    """Run the stage; returns the file of the finished weights: `MiniNetwork`, float32 safetensors."""
+    autoencoder, encoder, _ = load_parts(config)
+    torch.manual_seed(config.loop.seed)
+    model = MiniNetwork()
+    load_weights(model, Path(config.teacher))
+    teacher = copy.deepcopy(model).to(torch.bfloat16)
+    loop = Loop(model, Path(config.out), config.loop, Path(config.init or config.teacher), dtype=torch.bfloat16)
+    worker = loop.worker
+    assert isinstance(worker, MiniNetwork)
+    if config.compile:
+        compile_blocks(worker)
+        compile_blocks(teacher)
+    mixture = Mixture(config.tasks, autoencoder, encoder, model.text_encoder)
+    distillation_loss = DistillationLoss(config, teacher)
+
+    def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        return distillation_loss(worker, mixture.draw(generator), config.true_labels[1], generator)
+
+    loop.run(loss, None, "distillation")
+    save_weights(loop.module, Path(config.out) / "raw.safetensors")
+    weights = Path(config.out) / "model.safetensors"
+    save_weights(loop.ema, weights)
+    return weights

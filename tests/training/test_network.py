@@ -1,0 +1,124 @@
+"""Losses of the network's stages on clips of random latents."""
+
+import copy
+
+import pytest
+import torch
+
+from polytalk.errors import PolytalkError
+from polytalk.training.distillation import DistillationConfig, DistillationLoss
+from polytalk.training.network import ClipLoss, MiniNetwork, NetworkConfig
+
+
+@pytest.fixture(scope="module")
+def model() -> MiniNetwork:
+    torch.manual_seed(0)
+    model = MiniNetwork()
+    with torch.no_grad():  # weights that start at zero would hide what reaches the output
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1 and not parameter.any():
+                parameter.normal_(0, 0.02)
+            assert parameter.isfinite().all(), name
+    return model
+
+
+def _batch(people: int = 2, frames: int = 9, seed: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    latent_frames, height, width = (frames + 3) // 4, 4, 8
+    latents = torch.randn(2, 16, latent_frames, height, width, generator=generator)
+    classes = torch.full((2, latent_frames, height // 2, width // 2), people, dtype=torch.uint8)
+    masks = torch.zeros(2, people, height, width, dtype=torch.bool)
+    for person in range(people):
+        masks[:, person, :, 4 * person : 4 * person + 2] = True
+        classes[..., 2 * person] = person
+    return {
+        "latents": latents,
+        "still": latents[:, :, :1].expand(-1, -1, latent_frames, -1, -1).clone(),
+        "features": torch.randn(2, people, frames + 4, 4, 96, generator=generator),
+        "picture": torch.randint(0, 256, (2, 8 * height, 8 * width, 3), dtype=torch.uint8, generator=generator),
+        "flags": torch.randint(0, 3, (2, latent_frames, height, width), dtype=torch.uint8, generator=generator),
+        "classes": classes,
+        "masks": masks,
+        "ids": torch.zeros(2, 4, 8, dtype=torch.int16),
+    }
+
+
+def _loss(config: NetworkConfig, model: MiniNetwork, people: int = 2, seed: int = 3) -> dict[str, torch.Tensor]:
+    ids = model.text_encoder.tokenize([""]).expand(2, -1, -1)
+    batch = {**_batch(people), "ids": ids}
+    return ClipLoss(config)(model, batch, 0.5, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("people", [1, 2])
+@pytest.mark.parametrize("own_wear", [0.0, 1.0])
+def test_every_part_of_the_network_learns(model, people, own_wear):
+    config = NetworkConfig(tasks=(), motion_frames=(0.5, 0.5), drop_audio=0.0, own_wear=own_wear)
+    learner = copy.deepcopy(model)
+    losses = _loss(config, learner, people)
+    assert ("map" in losses) == (people == 2)
+    losses["loss"].backward()
+    for part in (learner.transformer, learner.text_encoder, learner.image_encoder):
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
+
+
+def test_own_wear_changes_motion_frames_alone(model):
+    config = NetworkConfig(tasks=(), motion_frames=(0.0, 1.0))
+    batch, clean = _batch(), _batch()["latents"]
+    known, noisy = torch.tensor([2, 2]), torch.zeros_like(clean)
+    error = torch.ones_like(clean)
+    plain, worn = (
+        ClipLoss(config).inputs(batch, noisy, known, torch.Generator().manual_seed(0), e) for e in (None, error)
+    )
+    difference = (worn - plain)[:, 20:]
+    assert (difference[:, :, :2] > 0).all()
+    assert not difference[:, :, 2:].any()
+
+
+def test_weight_of_change_counts_where_the_picture_shows_something_else():
+    batch = _batch()
+    batch["flags"] = torch.zeros_like(batch["flags"])
+    clean = batch["latents"]
+    still = {**batch, "still": clean}
+
+    def error(weight: float, clips: dict[str, torch.Tensor]) -> float:
+        loss = ClipLoss(NetworkConfig(tasks=(), change_weight=weight))
+        return float(loss.errors(clean + 1, clean, clips, torch.ones(2), torch.ones(2, dtype=torch.long))["loss"])
+
+    assert error(4.0, still) == pytest.approx(error(0.0, still))
+    assert error(0.0, batch) == pytest.approx(error(0.0, still))
+    assert error(4.0, batch) > 1.5 * error(0.0, batch)
+
+
+def _distillation(model: MiniNetwork, guidance: float, seed: int) -> float:
+    config = DistillationConfig(tasks=(), audio_guidance=(guidance,) * 3, map_weight=0.0)
+    batch = {**_batch(), "ids": model.text_encoder.tokenize([""]).expand(2, -1, -1)}
+    generator = torch.Generator().manual_seed(seed)
+    return float(DistillationLoss(config, copy.deepcopy(model))(model, batch, 0.0, generator)["loss"].detach())
+
+
+def test_without_guidance_the_teacher_is_its_own_student(model):
+    for seed in range(3):
+        assert _distillation(model, 1.0, seed) == pytest.approx(0, abs=1e-6)
+        assert _distillation(model, 3.0, seed) > 1e-6
+
+
+def test_a_student_learns_the_guided_prediction(model):
+    config = DistillationConfig(tasks=(), audio_guidance=(3.0, 3.0), map_weight=0.0, own_states=0.5)
+    student = copy.deepcopy(model)
+    loss = DistillationLoss(config, copy.deepcopy(model))
+    batch = {**_batch(), "ids": model.text_encoder.tokenize([""]).expand(2, -1, -1)}
+    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-3)
+    course = []
+    for step in range(24):
+        found = loss(student, batch, 0.0, torch.Generator().manual_seed(step % 2))["loss"]
+        found.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        course.append(float(found.detach()))
+    assert sum(course[-4:]) < 0.5 * sum(course[:4])
+
+
+@pytest.mark.parametrize("wrong", [{"audio_guidance": ()}, {"own_states": 2.0}, {"drop_audio": 0.1}])
+def test_impossible_distillations_are_refused(wrong):
+    with pytest.raises(PolytalkError):
+        DistillationConfig(tasks=(), **wrong)
