@@ -58,7 +58,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 _LORAS_720P = {"lightx2v": "lightx2v-720p"}
 """Adapters that are published for each of the network's two sizes."""
 
-MINI_PRESETS: Mapping[str, Preset] = MappingProxyType({"quality": Preset(16), "balanced": Preset(8), "fast": Preset(4)})
+MINI_PRESETS: Mapping[str, Preset] = MappingProxyType({"quality": Preset(4), "balanced": Preset(3), "fast": Preset(2)})
 """For the embedded mini, which keeps its own shift and guidance."""
 
 

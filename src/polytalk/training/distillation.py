@@ -83,7 +83,8 @@ class DistillationLoss(ClipLoss):
         conditions = self.conditions(model, batch, true_share, generator)
         step = int(torch.randint(len(config.audio_guidance), (), generator=generator))
         sigma = config.sigmas[step].expand(len(clean))
-        with torch.no_grad():
+        # each shape would be compiled thrice more; without gradients that gains little
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             noisy = self._state(model, batch, step, known, conditions, generator)
             inputs = self.inputs(batch, noisy, known, generator)
             full, _ = predict(self.teacher, inputs, sigma, told)
@@ -131,7 +132,6 @@ def train(config: DistillationConfig) -> Path:
     assert isinstance(worker, MiniNetwork)
     if config.compile:
         compile_blocks(worker)
-        compile_blocks(teacher)
     mixture = Mixture(config.tasks, autoencoder, encoder, model.text_encoder)
     distillation_loss = DistillationLoss(config, teacher)
 

@@ -3,11 +3,11 @@
 from polytalk.pipelines.config import PipelineConfig
 
 MINI = PipelineConfig(
-    num_inference_steps=3,
+    num_inference_steps=2,
     shift=3.0,
     timestep_spacing="trailing",
     guidance_scale=1.0,
-    audio_guidance_scale=3.0,
+    audio_guidance_scale=1.0,
     negative_prompt="",
     clip_frames=33,
     motion_frames=5,
