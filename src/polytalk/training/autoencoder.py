@@ -37,6 +37,10 @@ class AutoencoderConfig:
     """Frames per clip, 4n+1."""
     latent_noise: float = 0.06
     """Deviation of the noise added to latents, so that the decoder forgives small errors of the network."""
+    face_weight: float = 2.0
+    """Weight of faces in the loss; the background has 1."""
+    mouth_weight: float = 6.0
+    """Weight of mouths in the loss."""
     decoder_only: bool = False
     """Leave the encoder as it is, so that a network trained on its latents stays valid."""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -135,7 +139,7 @@ def draw_batch(
             frames = photographs.clip(rng, config.frames, config.size)
             weight = np.ones(frames.shape[:3], np.float32)
         else:
-            frames, weight = pool.crop(rng, config.frames, config.size)
+            frames, weight = pool.crop(rng, config.frames, config.size, config.face_weight, config.mouth_weight)
         videos.append(frames)
         weights.append(weight)
     video = torch.from_numpy(np.stack(videos)).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)

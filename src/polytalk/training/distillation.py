@@ -16,7 +16,7 @@ from torch import Tensor
 
 from polytalk.diffusion import FlowMatchingSchedule
 from polytalk.errors import PolytalkError
-from polytalk.training.loop import Loop, load_weights, save_weights
+from polytalk.training.loop import Loop, load_weights
 from polytalk.training.network import (
     ClipLoss,
     Conditions,
@@ -25,9 +25,9 @@ from polytalk.training.network import (
     NetworkConfig,
     compile_blocks,
     load_parts,
-    map_loss,
     noised,
     predict,
+    save_finished,
 )
 
 
@@ -90,15 +90,7 @@ class DistillationLoss(ClipLoss):
             full, _ = predict(self.teacher, inputs, sigma, told)
             silent, _ = predict(self.teacher, inputs, sigma, Conditions(told.text, told.image))
             wanted = silent + config.audio_guidance[step] * (full - silent)
-        maps = []
-        if conditions.masks is not None:
-            maps = [int(torch.randint(len(model.transformer.blocks), (), generator=generator))]
-        predicted, reference_maps = predict(model, inputs, sigma, conditions, maps)
-        losses = self.errors(predicted, wanted, batch, sigma, known)
-        if maps:
-            losses["map"] = map_loss(reference_maps[0], batch["classes"].long())
-            losses["loss"] = losses["loss"] + config.map_weight * losses["map"]
-        return losses
+        return self.compare(model, inputs, wanted, batch, sigma, known, conditions, generator)
 
     def _state(
         self, model: MiniNetwork, batch: dict[str, Tensor], step: int, known: Tensor, told: Conditions,
@@ -139,7 +131,4 @@ def train(config: DistillationConfig) -> Path:
         return distillation_loss(worker, mixture.draw(generator), config.true_labels[1], generator)
 
     loop.run(loss, None, "distillation")
-    save_weights(loop.module, Path(config.out) / "raw.safetensors")
-    weights = Path(config.out) / "model.safetensors"
-    save_weights(loop.ema, weights)
-    return weights
+    return save_finished(loop)

@@ -193,9 +193,6 @@ class ClipLoss:
         sigma = sample_sigmas(size, config.shift, generator)
         known = self.known_frames(size, clean.shape[2], generator)
         conditions = self.conditions(model, batch, true_share, generator)
-        maps = []
-        if conditions.masks is not None:
-            maps = [int(torch.randint(len(model.transformer.blocks), (), generator=generator))]
         error = None
         if torch.rand((), generator=generator) < config.own_wear:
             high = 0.6 + 0.4 * torch.rand(size, generator=generator)
@@ -203,11 +200,21 @@ class ClipLoss:
             # with gradients on: the same compiled graph
             error = predict(model, worn, high, conditions)[0].detach() - clean
         inputs = self.inputs(batch, noised(clean, sigma, generator), known, generator, error)
+        return self.compare(model, inputs, clean, batch, sigma, known, conditions, generator)
+
+    def compare(
+        self, model: MiniNetwork, inputs: Tensor, wanted: Tensor, batch: dict[str, Tensor], sigma: Tensor,
+        known: Tensor, conditions: Conditions, generator: torch.Generator,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Losses of a prediction against the latents wanted, and of one random block's reference map."""
+        maps = []
+        if conditions.masks is not None:
+            maps = [int(torch.randint(len(model.transformer.blocks), (), generator=generator))]
         predicted, reference_maps = predict(model, inputs, sigma, conditions, maps)
-        losses = self.errors(predicted, clean, batch, sigma, known)
+        losses = self.errors(predicted, wanted, batch, sigma, known)
         if maps:
             losses["map"] = map_loss(reference_maps[0], batch["classes"].long())
-            losses["loss"] = losses["loss"] + config.map_weight * losses["map"]
+            losses["loss"] = losses["loss"] + self.config.map_weight * losses["map"]
         return losses
 
     def conditions(
@@ -369,8 +376,13 @@ def train(config: NetworkConfig) -> Path:
         ), config.validation_scenes)  # fmt: skip
 
     loop.run(loss, validate, "network")
-    save_weights(loop.module, Path(config.out) / "raw.safetensors")
-    weights = Path(config.out) / "model.safetensors"
+    return save_finished(loop)
+
+
+def save_finished(loop: Loop) -> Path:
+    """Write the weights as they are, to go on from, and their average, which is used; the file of the latter."""
+    save_weights(loop.module, loop.out / "raw.safetensors")
+    weights = loop.out / "model.safetensors"
     save_weights(loop.ema, weights)
     return weights
 

@@ -79,8 +79,10 @@ class PixelPool:
                     boxes = open_(folder / "boxes.npy", "w+", np.float32, (config.clips, *rectangles.shape))
                 frames[i], boxes[i] = pixels, rectangles
 
-    def crop(self, rng: np.random.Generator, frames: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """A crop (T, S, S, 3) uint8 and weights (T, S, S): 1, on faces 2, on mouths 6."""
+    def crop(
+        self, rng: np.random.Generator, frames: int, size: int, face_weight: float = 2.0, mouth_weight: float = 6.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A crop (T, S, S, 3) uint8 and weights (T, S, S): 1, more on faces and mouths."""
         index = int(rng.integers(self.count))
         _, time, height, width, _ = self.frames.shape
         start = int(rng.integers(time - frames + 1))
@@ -89,7 +91,7 @@ class PixelPool:
         pixels = np.ascontiguousarray(self.frames[index, span, top : top + size, left : left + size])
         weight = np.ones((frames, size, size), np.float32)
         boxes = np.rint(self.boxes[index, span] - np.array([left, top, left, top])).astype(int).clip(0, size)
-        for value, kind in ((2.0, 0), (6.0, 1)):
+        for value, kind in ((face_weight, 0), (mouth_weight, 1)):
             for t, people in enumerate(boxes[:, :, kind]):
                 for x0, y0, x1, y1 in people:
                     weight[t, y0:y1, x0:x1] = value
