@@ -25,7 +25,7 @@ TINY = PipelineConfig(
 )
 
 
-def tiny_components(seed: int = 0) -> MiniComponents:
+def tiny_components(seed: int = 0, pose_channels: int = 0) -> MiniComponents:
     """Every part in its real class, a few thousand weights each, none of them zero."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -45,6 +45,7 @@ def tiny_components(seed: int = 0) -> MiniComponents:
                 audio_tokens=2,
                 audio_dim=16,
                 prediction_type="reference_change",
+                pose_channels=pose_channels,
             ),
             MiniAutoencoder(
                 encoder_channels=(8, 8), decoder_channels=(8, 8), encoder_blocks=(1, 1), decoder_blocks=(1, 1)

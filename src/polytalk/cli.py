@@ -76,6 +76,7 @@ def generate(
     strength: opt.Strength = None,
     colour: opt.Colour = None,
     hold_still: opt.HoldStill = None,
+    idle_motion: opt.IdleMotion = None,
     carry_over: opt.CarryOver = None,
     fixed_masks: opt.FixedMasks = False,
     ungated: opt.Ungated = False,

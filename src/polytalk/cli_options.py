@@ -267,6 +267,14 @@ HoldStill = Annotated[
         rich_help_panel=SAMPLING,
     ),
 ]
+IdleMotion = Annotated[
+    float | None,
+    typer.Option(
+        help="How lively people are unasked, 0 (only blinks and gazes) to 1, for models that can be told (mini).",
+        show_default="the model's",
+        rich_help_panel=SAMPLING,
+    ),
+]
 FixedMasks = Annotated[
     bool,
     typer.Option(

@@ -70,6 +70,8 @@ class Wishes:
     """How far colours are matched."""
     hold_still: float | None = None
     """How far what has not moved shows the picture."""
+    idle_motion: float | None = None
+    """How lively people are unasked."""
     carry_over: str | None = None
     """pixels or latent."""
     fixed_masks: bool = False
@@ -118,6 +120,7 @@ class Wishes:
             "strength": self.strength,
             "colour_strength": self.colour,
             "hold_still": self.hold_still,
+            "idle_motion": self.idle_motion,
             "carry_over": self.carry_over,
             "carry_masks": False if self.fixed_masks else None,
             "gate_silence": False if self.ungated else None,

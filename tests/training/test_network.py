@@ -1,13 +1,16 @@
 """Losses of the network's stages on clips of random latents."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
 
+from polytalk.conditioning.idle_motion import CHANNELS
 from polytalk.errors import PolytalkError
+from polytalk.training.autoencoder import build_autoencoder
 from polytalk.training.distillation import DistillationConfig, DistillationLoss
-from polytalk.training.network import ClipLoss, MiniNetwork, NetworkConfig
+from polytalk.training.network import ClipLoss, MiniNetwork, NetworkConfig, predict
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,7 @@ def _batch(people: int = 2, frames: int = 9, seed: int = 0) -> dict[str, torch.T
         "classes": classes,
         "masks": masks,
         "ids": torch.zeros(2, 4, 8, dtype=torch.int16),
+        "pose": torch.randn(2, people, frames, len(CHANNELS), generator=generator).half(),
     }
 
 
@@ -59,6 +63,41 @@ def test_every_part_of_the_network_learns(model, people, own_wear):
     losses["loss"].backward()
     for part in (learner.transformer, learner.text_encoder, learner.image_encoder):
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
+
+
+def test_what_people_do_unasked_is_told_without_sound_too(model):
+    batch = {**_batch(), "ids": model.text_encoder.tokenize([""]).expand(2, -1, -1)}
+    told = NetworkConfig(tasks=(), drop_audio=1.0, drop_pose=0.0)
+    generator = torch.Generator().manual_seed(0)
+    conditions = ClipLoss(told).conditions(model, batch, 0.0, generator)
+    assert not conditions.audio.any()
+    assert torch.equal(conditions.pose, batch["pose"].float())
+    inputs = torch.randn(2, 36, 3, 4, 8, generator=generator)
+    sigma = torch.tensor([0.8, 0.8])
+    silent = dataclasses.replace(conditions, pose=torch.zeros_like(conditions.pose))
+    with torch.no_grad():
+        moving, still = (predict(model, inputs, sigma, each)[0] for each in (conditions, silent))
+    assert (moving - still).abs().mean() > 1e-3
+    untold = ClipLoss(NetworkConfig(tasks=(), drop_pose=1.0)).conditions(model, batch, 0.0, generator)
+    assert not untold.pose.any()
+
+
+def test_channels_count_by_what_they_do_to_the_pixels():
+    torch.manual_seed(0)
+    autoencoder = build_autoencoder()
+    with torch.no_grad():
+        autoencoder.linear_out.weight[:, 3] *= 5
+    loss = ClipLoss(NetworkConfig(tasks=(), channel_power=0.5), autoencoder)
+    assert loss.channels.argmax() == 3
+    assert loss.channels.mean() == pytest.approx(1.0)
+    batch, known = _batch(), torch.tensor([1, 1])
+    clean = batch["latents"]
+    wrong = [clean.clone(), clean.clone()]
+    for channel, predicted in zip((3, 4), wrong, strict=True):
+        predicted[:, channel] += 1
+    heavy, light = (loss.errors(each, clean, batch, torch.tensor([0.5, 0.5]), known) for each in wrong)
+    assert heavy["loss"] > 2 * light["loss"]
+    assert heavy["all"] == pytest.approx(float(light["all"]))
 
 
 def test_own_wear_changes_motion_frames_alone(model):

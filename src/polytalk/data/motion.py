@@ -10,25 +10,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-FPS = 25.0
-BLINKS_PER_SECOND = 0.3
-"""Mean rate of blinks (Poisson); people blink 15-20 times a minute."""
-BLINK = np.array([0.5, 1.0, 1.0, 0.6, 0.2])
-"""Eyelids over the five frames (0.2 s) of one blink."""
-GAZE_SHIFTS_PER_SECOND = 0.7
-BROW_RAISES_PER_SECOND = 0.25
+from polytalk.conditioning.idle_motion import (
+    BLINK,
+    BLINKS_PER_SECOND,
+    BROW_RAISE,
+    BROW_RAISES_PER_SECOND,
+    FPS,
+    GAZE_SHIFTS_PER_SECOND,
+    smooth_noise,
+)
 
 Tracks = dict[str, np.ndarray]
 """Field of `Pose` -> float array (frames,)."""
-
-
-def smooth_noise(rng: np.random.Generator, count: int, period: float) -> np.ndarray:
-    """Smooth random track of (count,) values, mostly within -1..1; `period` is its usual time scale in seconds."""
-    time = np.arange(count) / FPS
-    track = np.zeros(count)
-    for share, factor in ((0.6, 1.0), (0.3, 0.53), (0.2, 0.31)):
-        track += share * np.sin(2 * np.pi * (time / (period * factor * rng.uniform(0.8, 1.25)) + rng.random()))
-    return track
 
 
 def ramp(count: int, start: int, end: int) -> np.ndarray:
@@ -84,8 +77,7 @@ def idle(rng: np.random.Generator, count: int, motion: float, speaking: np.ndarr
         "blink": occasional(rng, count, BLINKS_PER_SECOND, BLINK),
         "gaze_x": np.clip(gaze[0], -1, 1),
         "gaze_y": np.clip(gaze[1], -1, 1),
-        "brow": rng.normal(0, 0.2)
-        + occasional(rng, count, BROW_RAISES_PER_SECOND * (0.3 + motion), np.hanning(14)[1:-1]),
+        "brow": rng.normal(0, 0.2) + occasional(rng, count, BROW_RAISES_PER_SECOND * (0.3 + motion), BROW_RAISE),
         "hand": np.zeros(count),
         "hand_angle": np.zeros(count),
     }

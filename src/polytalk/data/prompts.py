@@ -10,19 +10,40 @@ Event = tuple[str, int, int, int]
 """(name, person or -1 for the camera, first frame, end frame)."""
 
 EVENT_WORDS: dict[str, tuple[str, ...]] = {
-    "nods": ("nods", "nods the head", "gives a nod", "is nodding"),
-    "shakes the head": ("shakes the head", "says no with the head", "is shaking the head"),
-    "waves": ("waves", "waves a hand", "is waving", "waves hello"),
-    "raises a hand": ("raises a hand", "lifts a hand", "holds up a hand"),
-    "smiles": ("smiles", "starts to smile", "gives a broad smile", "is smiling broadly"),
-    "looks to the other": ("looks to the other", "turns to the other", "turns the head to the side", "looks aside"),
-    "leans in": ("leans in", "leans forward", "comes closer"),
-    "closes the eyes": ("closes the eyes", "shuts the eyes", "keeps the eyes closed"),
-    "tilts the head": ("tilts the head", "leans the head to one side"),
-    "raises the brows": ("raises the eyebrows", "lifts the brows"),
-    "walks to the other side": ("walks to the other side", "walks across", "crosses to the other side", "walks over"),
-    "camera moves in": ("The camera moves in", "The camera slowly zooms in", "The view comes closer"),
-}
+    "nods": ("nods", "nods the head", "gives a nod", "is nodding", "nods in agreement", "says yes with the head"),
+    "shakes the head": (
+        "shakes the head", "says no with the head", "is shaking the head", "gives a shake of the head",
+        "slowly shakes the head",
+    ),
+    "waves": ("waves", "waves a hand", "is waving", "waves hello", "waves to the camera", "gives a wave"),
+    "raises a hand": ("raises a hand", "lifts a hand", "holds up a hand", "is raising one hand", "shows a hand"),
+    "smiles": (
+        "smiles", "starts to smile", "gives a broad smile", "is smiling broadly", "breaks into a smile",
+        "smiles at the camera",
+    ),
+    "looks to the other": (
+        "looks to the other", "turns to the other", "turns the head to the side", "looks aside",
+        "is looking to one side", "turns towards the other person",
+    ),
+    "leans in": ("leans in", "leans forward", "comes closer", "leans towards the camera", "is leaning closer"),
+    "closes the eyes": (
+        "closes the eyes", "shuts the eyes", "keeps the eyes closed", "closes both eyes", "is closing the eyes",
+    ),
+    "tilts the head": (
+        "tilts the head", "leans the head to one side", "is tilting the head", "tilts the head to the side",
+    ),
+    "raises the brows": (
+        "raises the eyebrows", "lifts the brows", "raises both brows", "is lifting the eyebrows", "looks surprised",
+    ),
+    "walks to the other side": (
+        "walks to the other side", "walks across", "crosses to the other side", "walks over",
+        "is walking to the other side", "changes sides",
+    ),
+    "camera moves in": (
+        "The camera moves in", "The camera slowly zooms in", "The view comes closer", "A slow zoom in",
+        "The camera comes closer",
+    ),
+}  # fmt: skip
 """Ways to say each event; those of the camera are sentences."""
 
 TALK = {

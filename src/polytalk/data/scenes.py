@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import skia
 
+from polytalk.conditioning.idle_motion import pose_signal, smooth_noise
 from polytalk.data.backgrounds import MARGIN, draw_background
 from polytalk.data.character import Character, Pose
 from polytalk.data.characters import SOURCES
-from polytalk.data.motion import ACTIONS, CAMERA, WALK, Tracks, idle, ramp, random_mouth, smooth_noise
+from polytalk.data.motion import ACTIONS, CAMERA, WALK, Tracks, idle, ramp, random_mouth
 from polytalk.data.picture_io import bundled_pictures, folder_pictures
 from polytalk.data.prompts import Event, write_prompt
 from polytalk.data.vector_kit import picture, raster
@@ -121,6 +122,8 @@ class DrawnClip:
     """float32 (T, P, 4): left, top, right, bottom in pixels, room for the widest opening; may leave the frame."""
     face_boxes: np.ndarray
     """float32 (T, P, 4): the same around the head."""
+    pose: np.ndarray
+    """float32 (T, P, channels): what everybody does unasked, as `polytalk.conditioning.idle_motion` tells it."""
     speaking: np.ndarray
     """bool (T, P)."""
     audio: np.ndarray
@@ -145,6 +148,8 @@ class _Stage:
     place: np.ndarray
     """(N, P, 2) where the heads would be without sway, pixels."""
     tracks: list[Tracks]
+    pose: np.ndarray
+    """(N, P, channels): `tracks` before anything happened."""
     mouth: np.ndarray
     """(N, P, 3)."""
     zoom: np.ndarray
@@ -190,6 +195,7 @@ def draw_clip(seed: int, config: SceneConfig, conversation: Conversation | None 
         mouth=stage.mouth[lead:],
         mouth_boxes=mouth_boxes[first:],
         face_boxes=face_boxes[first:],
+        pose=stage.pose[lead:],
         speaking=speaking,
         audio=audio,
         prompt=prompt,
@@ -251,7 +257,8 @@ def _arrange(
     # Half of the cameras stand still.
     pan_size = 0.035 * config.camera_motion * float(rng.random() < 0.5)
     pan = pan_size * np.stack([smooth_noise(rng, total, 5.0), 0.4 * smooth_noise(rng, total, 5.0)], axis=1)
-    stage = _Stage(people, order, size, places, tracks, full_mouth, np.full(total, 1.0 + 2 * pan_size), pan)
+    pose = np.stack([pose_signal(track) for track in tracks], axis=1)
+    stage = _Stage(people, order, size, places, tracks, pose, full_mouth, np.full(total, 1.0 + 2 * pan_size), pan)
     events = _happen(rng, config, stage, towards, lead)
     for person, track in enumerate(tracks):
         opening = full_mouth[:, person, 0]

@@ -144,6 +144,7 @@ class MultiTalkTransformer3DModel(
         audio_window: video frames in the window of speech features.
         audio_hidden_dim, audio_tokens, audio_dim: hidden width, tokens per latent frame and token width of the adapter.
         frames_per_latent: video frames in every latent frame but the first.
+        pose_channels: of the signal that tells what people do besides speaking; 0, as released, for none.
         eps: of the norms.
         prediction_type: what the last layer predicts: "velocity" (noise - data, as released) or "reference_change" (the
             clean latent minus the condition latent; better for a small model, which then copies unseen texture). The
@@ -181,6 +182,7 @@ class MultiTalkTransformer3DModel(
         frames_per_latent: int = 4,
         eps: float = 1e-6,
         prediction_type: Literal["velocity", "reference_change"] = "velocity",
+        pose_channels: int = 0,
     ) -> None:
         super().__init__()
         if prediction_type not in ("velocity", "reference_change"):
@@ -193,8 +195,9 @@ class MultiTalkTransformer3DModel(
         """Passes on the tokens (B, L, D) of the whole video; context parallelism divides them here."""
         self.condition_embedder = WanTimeTextImageEmbedding(dim, freq_dim, dim * 6, text_dim, image_dim)
         self.audio_adapter = AudioAdapter(
-            audio_layers, audio_channels, audio_window, frames_per_latent, audio_hidden_dim, audio_tokens, audio_dim
-        )
+            audio_layers, audio_channels, audio_window, frames_per_latent, audio_hidden_dim, audio_tokens, audio_dim,
+            pose_channels,
+        )  # fmt: skip
         self.blocks = BlockStack(
             MultiTalkTransformerBlock(dim, ffn_dim, num_attention_heads, audio_dim, image_dim is not None, eps)
             for _ in range(num_layers)
@@ -222,6 +225,7 @@ class MultiTalkTransformer3DModel(
         encoder_hidden_states_image: Tensor | None,
         encoder_hidden_states_audio: Tensor | None,
         num_latent_frames: int | None = None,
+        encoder_hidden_states_pose: Tensor | None = None,
     ) -> Conditioning:
         """Do all the work that does not depend on the noisy latent or the timestep; arguments as in `forward`.
 
@@ -234,11 +238,13 @@ class MultiTalkTransformer3DModel(
             encoder_hidden_states_image,
             encoder_hidden_states_audio,
             num_latent_frames=num_latent_frames,
+            encoder_hidden_states_pose=encoder_hidden_states_pose,
         )
 
     def _context_tokens(
-        self, text: Tensor, image: Tensor | None, audio: Tensor | None, num_latent_frames: int | None
-    ) -> tuple[ContextTokens, int]:
+        self, text: Tensor, image: Tensor | None, audio: Tensor | None, pose: Tensor | None,
+        num_latent_frames: int | None,
+    ) -> tuple[ContextTokens, int]:  # fmt: skip
         config: Any = self.config
         dtype = self.patch_embedding.weight.dtype
         if config.text_len is not None:
@@ -250,7 +256,8 @@ class MultiTalkTransformer3DModel(
             if num_latent_frames is None:
                 raise PolytalkError("num_latent_frames", "is missing", "Without sound, give the latent frames.")
             frames = 1 + (num_latent_frames - 1) * config.frames_per_latent
-            shape = (text.shape[0], 1, frames, config.audio_window, config.audio_layers, config.audio_channels)
+            voices = 1 if pose is None else pose.shape[1]
+            shape = (text.shape[0], voices, frames, config.audio_window, config.audio_layers, config.audio_channels)
             audio = torch.zeros(shape, device=text.device)
         people = audio.shape[1]
         rotary = None
@@ -261,7 +268,7 @@ class MultiTalkTransformer3DModel(
         tokens = ContextTokens(
             embed.text_embedder(text.to(dtype)),
             embed.image_embedder(image.to(dtype)) if image is not None and embed.image_embedder is not None else None,
-            self.audio_adapter(audio.to(dtype)),
+            self.audio_adapter(audio.to(dtype), None if pose is None else pose.to(dtype)),
             rotary,
         )
         return tokens, people
@@ -277,6 +284,7 @@ class MultiTalkTransformer3DModel(
         *,
         conditioning: Conditioning | None = None,
         num_latent_frames: int | None = None,
+        encoder_hidden_states_pose: Tensor | None = None,
         speaker_labels: Tensor | None = None,
         return_reference_maps: bool | Sequence[int] = False,
         return_labels: bool = False,
@@ -295,6 +303,8 @@ class MultiTalkTransformer3DModel(
             speaker_masks: (B, P, H, W) bool: who is where in the first latent frame; needed for two people or more.
             conditioning: replaces the three `encoder_hidden_states*`.
             num_latent_frames: F, needed without `hidden_states` when there is no sound.
+            encoder_hidden_states_pose: (B, P, T, pose_channels), for networks that have them: what each person does
+                besides speaking. None stands for zeros. It may be given without sound, which is then zero for all P.
             speaker_labels: (B, F, H / 2, W / 2) int64: the true class of each token (person, or P for the background)
                 in place of the map's; -1 keeps the map's.
             return_reference_maps: return the maps of all blocks, or of those listed, with gradient.
@@ -306,8 +316,9 @@ class MultiTalkTransformer3DModel(
                 raise PolytalkError("encoder_hidden_states", "is missing", "Give text tokens or a conditioning.")
             frames = num_latent_frames if hidden_states is None else hidden_states.shape[2]
             tokens, people = self._context_tokens(
-                encoder_hidden_states, encoder_hidden_states_image, encoder_hidden_states_audio, frames
-            )
+                encoder_hidden_states, encoder_hidden_states_image, encoder_hidden_states_audio,
+                encoder_hidden_states_pose, frames,
+            )  # fmt: skip
             if hidden_states is None:
                 return Conditioning(tuple(block(None, tokens) for block in self.blocks), people)
             contexts: Sequence[ContextTokens | ContextKeyValues | ContextBranches] = [tokens] * len(self.blocks)

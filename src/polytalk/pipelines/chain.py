@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from polytalk.conditioning.idle_motion import told_motion
 from polytalk.conditioning.picture import to_network
 from polytalk.conditioning.speech import FPS
 from polytalk.diffusion import draw_noise, sample
@@ -95,6 +96,8 @@ class ClipChain:
         """(1, 3, 1, H, W) in -1..1."""
         self.reference: tuple[np.ndarray, Tensor] | None = None
         """Pixels and masks that stand for the picture after people have moved away from their places in it."""
+        self.origin = 0
+        """Frame of the video that the picture, or what stands for it, shows."""
         self.known: Tensor
         """(1, 3, M, H, W): frames that the next clip starts with; the picture, later the motion frames."""
         self._know(scene.pixels[None])
@@ -127,6 +130,7 @@ class ClipChain:
         """All that the next clip takes over from those before."""
         cast = torch.tensor(self.cast.people, dtype=torch.int64)
         state = {"known": self._known_pixels, "masks": self.masks.cpu(), "cast": cast}
+        state["origin"] = torch.tensor(self.origin)
         if self.carried is not None:
             state["carried"] = self.carried.cpu()
         if self.reference is not None:
@@ -139,6 +143,7 @@ class ClipChain:
         self._know(state["known"].numpy())
         self.masks = state["masks"].to(self.components.device)
         self.cast = Cast(tuple(state["cast"].tolist()))
+        self.origin = int(state["origin"])
         moved = state.get("reference")
         self.reference = None if moved is None else (moved.numpy(), state["reference_masks"])
         carried = state.get("carried")
@@ -165,7 +170,7 @@ class ClipChain:
         """Make a clip, and get ready for the next; its new frames, uint8 (T, height, width, 3)."""
         video = self._make(clip)
         self._know(_to_pixels(video[0, :, -self.settings.planner.motion_frames :]))
-        self._follow()
+        self._follow(clip)
         return _to_pixels(video[0, :, clip.motion_frames : clip.motion_frames + clip.num_new])
 
     @cached_property
@@ -173,7 +178,7 @@ class ClipChain:
         """What everybody looks like in the scene's picture."""
         return Appearance.of(self.picture[0, :, 0], self.home)
 
-    def _follow(self) -> None:
+    def _follow(self, clip: Clip) -> None:
         """Find everybody in the frame that the next clip begins with."""
         if self._labels is not None:
             frame = self.known[0, :, 0]
@@ -182,6 +187,7 @@ class ClipChain:
             if self.config.fill_condition == "reference" and have_moved(where, self.masks.cpu()):
                 # a condition that shows them where they were would draw them back there
                 self.reference = self._known_pixels[-1].numpy(), self.masks.cpu().clone()
+                self.origin = clip.new_stop - 1
 
     def _reference_picture(self) -> Tensor:
         """What the condition shows where no frame is known, (1, 3, H, W) in -1..1."""
@@ -203,6 +209,7 @@ class ClipChain:
         if shown.start != before:
             self._know(shown.pixels[None])
             self.masks, self.reference, self.carried = shown.masks.to(self.components.device), None, None
+            self.origin = clip.start
 
     def _choose_cast(self, clip: Clip) -> None:
         """Decide who has a voice of their own in a clip."""
@@ -220,6 +227,18 @@ class ClipChain:
         if self.settings.gate_silence and self.scene.gate is not None:
             windows = self.scene.gate(windows, clip.start)
         return windows[list(self.cast.people)]
+
+    def _told(self, clip: Clip) -> Tensor | None:
+        """What the cast does unasked, (people, T, channels); None where the network decides, or a source video."""
+        amount, network = self.settings.idle_motion, self.components.transformer
+        if amount is None or self.scene.source is not None or not network.config.get("pose_channels", 0):
+            return None
+        seed = self.seed if self.generator is None else self.generator.initial_seed()
+        columns = torch.arange(self.home.shape[-1])
+        sides = (self.home.float() * columns).sum(dim=(1, 2)) / self.home.sum(dim=(1, 2)).clamp(min=1)
+        span = range(clip.start, clip.start + clip.num_frames)
+        told = told_motion(seed or 0, sides.numpy(), span, amount, self.origin)
+        return torch.from_numpy(told[list(self.cast.people)]).to(self.components.device)
 
     @torch.no_grad()
     def _make(self, clip: Clip) -> Tensor:
@@ -298,6 +317,7 @@ class ClipChain:
             parts.encode_image(self.known[:, :, -1]),
             self._heard(clip).to(parts.device),
             clip.num_latent_frames,
+            self._told(clip),
         )
         masks = self.masks[list(self.cast.people)] if len(self.cast.people) > 1 else None
         parallel = self.options.parallel

@@ -67,6 +67,9 @@ class PipelineConfig:
     (see `polytalk.pipelines.carry_over`)."""
     strength: float = 0.8
     """Share of noise that a source video's clips start with: less keeps more of its faces, 1 nothing (dubbing)."""
+    idle_motion: float | None = None
+    """How lively people are unasked, 0 (only blinks, gazes and brows) to 1, for networks that can be told (see
+    `polytalk.conditioning.idle_motion`); None leaves it to the network."""
     fill_condition: Literal["zero", "reference"] = "zero"
     """What the condition shows where no frame is known: mid grey as in the release, or the reference picture."""
     keep_picture: bool = False
@@ -96,6 +99,8 @@ class PipelineConfig:
             raise PolytalkError("hold_still", f"it is {self.hold_still}", "Give a number from 0 to 1.")
         if self.trained_voices is not None and self.trained_voices < 1:
             raise PolytalkError("trained_voices", f"it is {self.trained_voices}", "Give at least 1, or nothing.")
+        if self.idle_motion is not None and not 0 <= self.idle_motion <= 1:
+            raise PolytalkError("idle_motion", f"it is {self.idle_motion}", "Give a number from 0 to 1, or nothing.")
         if self.fill_condition not in ("zero", "reference"):
             raise PolytalkError("fill_condition", f"{self.fill_condition!r} is unknown", 'Use "zero" or "reference".')
         if not 0 < self.strength <= 1:
@@ -166,6 +171,8 @@ class RunChoices(TypedDict, total=False):
     """What they are compared on."""
     hold_still: float | None
     """How far places that have not changed show the picture itself, 0 to 1."""
+    idle_motion: float | None
+    """How lively people are unasked, 0 to 1."""
     carry_over: Literal["pixels", "latent"] | None
     """How motion frames are taken over."""
     strength: float | None
@@ -207,6 +214,8 @@ class RunSettings:
     """Silence where nobody speaks."""
     hold_still: float = 0.0
     """0 to 1."""
+    idle_motion: float | None = None
+    """0 to 1, or nobody is told."""
 
     @classmethod
     def choose(cls, config: PipelineConfig, **choices: Unpack[RunChoices]) -> RunSettings:
@@ -236,6 +245,7 @@ class RunSettings:
             carry_masks=chosen.carry_masks,
             gate_silence=chosen.gate_silence,
             hold_still=chosen.hold_still,
+            idle_motion=chosen.idle_motion,
         )
 
 

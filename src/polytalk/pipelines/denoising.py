@@ -20,6 +20,7 @@ def branch_conditioning(
     image: Tensor,
     speech: Tensor,
     num_latent_frames: int,
+    pose: Tensor | None = None,
 ) -> list[Conditioning]:
     """Keys and values of text, picture and sound, one set per branch; good for all steps of a clip. What branches have
     in common they share.
@@ -31,15 +32,17 @@ def branch_conditioning(
         image: (1, tokens, image_dim).
         speech: (P, T, window, layers, channels), windowed features of the clip.
         num_latent_frames: F.
+        pose: (P, T, channels), what everybody does unasked, for networks that are told; all branches are.
     """
     made: list[Conditioning] = []
     for branch in branches:
         own = transformer.prepare_conditioning(
             text[:1] if branch.has_text else text[1:],
             image,
-            # without sound the features are zero and stand for one person
+            # without sound the features are zero and, unless people are told what to do, stand for one person
             speech[None] if branch.has_audio else None,
             num_latent_frames,
+            None if pose is None else pose[None],
         )
         for earlier, other in zip(branches, made, strict=False):  # gigabytes at 14B
             same_text, same_audio = earlier.has_text == branch.has_text, earlier.has_audio == branch.has_audio

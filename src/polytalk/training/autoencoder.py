@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from polytalk.errors import PolytalkError
 from polytalk.models.mini_autoencoder import MiniAutoencoder
-from polytalk.training.loop import Loop, LoopConfig, save_weights
+from polytalk.training.loop import Loop, LoopConfig, load_weights, save_weights
 from polytalk.training.photographs import Photographs
 from polytalk.training.pool import PixelPool, PoolConfig
 
@@ -41,6 +42,13 @@ class AutoencoderConfig:
     """Weight of faces in the loss; the background has 1."""
     mouth_weight: float = 6.0
     """Weight of mouths in the loss."""
+    at_mouth: float = 0.0
+    """Share of the drawn crops that are placed where a mouth is."""
+    change_weight: float = 0.0
+    """Weight of the error of differences from frame to frame."""
+    anchor_weight: float = 0.0
+    """Weight of the squared distance of the latents to those of ``init``, so that a network trained on those can go on
+    from where it is. Their statistics stay."""
     decoder_only: bool = False
     """Leave the encoder as it is, so that a network trained on its latents stays valid."""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -57,29 +65,46 @@ def gradients(video: Tensor) -> tuple[Tensor, Tensor]:
     return video[..., 1:] - video[..., :-1], video[..., 1:, :] - video[..., :-1, :]
 
 
-def autoencoder_loss(model: MiniAutoencoder, video: Tensor, weight: Tensor, noise: float, generator: torch.Generator):
-    """Absolute and squared error, error of the gradients, and a pull of the latents towards unit deviation.
+def autoencoder_loss(
+    model: MiniAutoencoder, video: Tensor, weight: Tensor, config: AutoencoderConfig, generator: torch.Generator,
+    anchor: MiniAutoencoder | None = None,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Absolute and squared error, errors of gradients and changes, and a pull of the latents towards unit deviation.
 
     Args:
+        model: is trained.
         video: (B, 3, T, H, W) in -1..1.
         weight: (B, 1, T, H, W), larger on faces and mouths.
+        config: weights of the parts.
+        generator: of the noise on latents.
+        anchor: to whose latents the model's are held.
     """
     device = "cuda" if video.is_cuda else "cpu"
     with torch.autocast(device, torch.bfloat16):
         latents = model.encode_raw(video)
-        disturbed = latents + noise * torch.randn(latents.shape, generator=generator).to(latents)
+        disturbed = latents + config.latent_noise * torch.randn(latents.shape, generator=generator).to(latents)
         decoded = model.decode_raw(disturbed).float()
     error = decoded - video
     weight = weight / weight.mean()
     absolute = (error.abs() * weight).mean()
     squared = (error.square() * weight).mean()
-    edges = sum(g.abs().mean() for g in gradients(error))
+    across, down = gradients(error)
+    edges = (across.abs() * weight[..., 1:]).mean() + (down.abs() * weight[..., 1:, :]).mean()
     latents = latents.float()
     mean, deviation = latents.mean(dim=(0, 2, 3, 4)), latents.std(dim=(0, 2, 3, 4))
     pull = (mean.square() + (deviation - 1).square()).mean()
     loss = absolute + 4 * squared + 0.5 * edges + 0.02 * pull
+    if config.change_weight:
+        change = ((error[:, :, 1:] - error[:, :, :-1]).abs() * weight[:, :, 1:]).mean()
+        loss = loss + config.change_weight * change
+    figures = {"absolute": absolute, "edges": edges, "pull": pull}
+    if anchor is not None:
+        with torch.no_grad(), torch.autocast(device, torch.bfloat16):
+            before = anchor.encode_raw(video).float()
+        figures["moved"] = ((latents - before).square()).mean()
+        loss = loss + config.anchor_weight * figures["moved"]
     psnr = -10 * torch.log10(error.detach().square().mean() / 4)
-    return {"loss": loss, "absolute": absolute, "edges": edges, "pull": pull, "psnr": psnr}
+    return {"loss": loss, **figures, "psnr": psnr}
 
 
 def set_latent_statistics(model: MiniAutoencoder, videos: list[Tensor]) -> None:
@@ -102,19 +127,25 @@ def train(config: AutoencoderConfig) -> Path:
     if config.decoder_only:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(("decoder", "linear_out")))
+    anchor = None
+    if config.anchor_weight:
+        if config.init is None:
+            raise PolytalkError("anchor_weight", "there is no init", "Give init, whose latents are to be kept.")
+        anchor = build_autoencoder().to(memory_format=torch.channels_last).requires_grad_(False)
+        load_weights(anchor, Path(config.init))
     loop = Loop(model, Path(config.out), config.loop, Path(config.init) if config.init else None)
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
         video, weight = draw_batch(config, pool, photographs, rng)
-        return autoencoder_loss(model, video, weight, config.latent_noise, generator)
+        return autoencoder_loss(model, video, weight, config, generator, anchor)
 
     def validate(ema: nn.Module, step: int) -> dict[str, float]:
         assert isinstance(ema, MiniAutoencoder)
         return {name: psnr(ema, video) for name, video in validation_videos(config, pool, photographs).items()}
 
     loop.run(loss, validate, "autoencoder")
-    if not config.decoder_only:
+    if not config.decoder_only and anchor is None:
         assert isinstance(loop.ema, MiniAutoencoder)
         set_latent_statistics(loop.ema, [draw_batch(config, pool, photographs, rng)[0] for _ in range(16)])
     weights = Path(config.out) / "model.safetensors"
@@ -139,7 +170,8 @@ def draw_batch(
             frames = photographs.clip(rng, config.frames, config.size)
             weight = np.ones(frames.shape[:3], np.float32)
         else:
-            frames, weight = pool.crop(rng, config.frames, config.size, config.face_weight, config.mouth_weight)
+            weights_of = (config.face_weight, config.mouth_weight)
+            frames, weight = pool.crop(rng, config.frames, config.size, *weights_of, at_mouth=config.at_mouth)
         videos.append(frames)
         weights.append(weight)
     video = torch.from_numpy(np.stack(videos)).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)

@@ -8,6 +8,7 @@ steps lead to.
 from __future__ import annotations
 
 import copy
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from polytalk.diffusion import FlowMatchingSchedule
 from polytalk.errors import PolytalkError
+from polytalk.models.mini_autoencoder import MiniAutoencoder
 from polytalk.training.loop import Loop, load_weights
 from polytalk.training.network import (
     ClipLoss,
@@ -66,8 +68,10 @@ class DistillationLoss(ClipLoss):
 
     config: DistillationConfig
 
-    def __init__(self, config: DistillationConfig, teacher: MiniNetwork) -> None:
-        super().__init__(config)
+    def __init__(
+        self, config: DistillationConfig, teacher: MiniNetwork, autoencoder: MiniAutoencoder | None = None
+    ) -> None:
+        super().__init__(config, autoencoder)
         self.teacher = teacher.requires_grad_(False).eval()
 
     def __call__(
@@ -88,7 +92,8 @@ class DistillationLoss(ClipLoss):
             noisy = self._state(model, batch, step, known, conditions, generator)
             inputs = self.inputs(batch, noisy, known, generator)
             full, _ = predict(self.teacher, inputs, sigma, told)
-            silent, _ = predict(self.teacher, inputs, sigma, Conditions(told.text, told.image))
+            unheard = dataclasses.replace(told, audio=None)
+            silent, _ = predict(self.teacher, inputs, sigma, unheard)
             wanted = silent + config.audio_guidance[step] * (full - silent)
         return self.compare(model, inputs, wanted, batch, sigma, known, conditions, generator)
 
@@ -125,7 +130,7 @@ def train(config: DistillationConfig) -> Path:
     if config.compile:
         compile_blocks(worker)
     mixture = Mixture(config.tasks, autoencoder, encoder, model.text_encoder)
-    distillation_loss = DistillationLoss(config, teacher)
+    distillation_loss = DistillationLoss(config, teacher, autoencoder)
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         return distillation_loss(worker, mixture.draw(generator), config.true_labels[1], generator)

@@ -93,6 +93,7 @@ def draw_example(job: Job) -> dict[str, np.ndarray | str]:
         "masks": clip.masks,
         "boxes": np.stack([clip.face_boxes, clip.mouth_boxes], axis=2),
         "mouth": clip.mouth,
+        "pose": clip.pose,
         "audio": (standardised(conversation.with_context) * gain).astype(np.float32),
         "prompt": clip.prompt,
     }
@@ -167,7 +168,7 @@ class LatentPool:
 
     latents (N, 16, F, h, w), still (N, 16, S, h, w), features (N, P, T+4, layers, channels), all bfloat16;
     picture (N, H, W, 3), flags (N, F, h, w), classes (N, F, h/2, w/2) uint8; masks (N, P, h, w) bool;
-    ids (N, text_len, grams) int16; mouth (N, P, T, 3) float16.
+    ids (N, text_len, grams) int16; mouth (N, P, T, 3), pose (N, P, T, channels) float16.
     """
 
     def __init__(
@@ -252,6 +253,7 @@ def encode_example(
         "masks": example["masks"][0],
         "ids": text.tokenize([example["prompt"]])[0].numpy().astype(np.int16),
         "mouth": example["mouth"].transpose(1, 0, 2).astype(np.float16),
+        "pose": example["pose"].transpose(1, 0, 2).astype(np.float16),
     }
 
 

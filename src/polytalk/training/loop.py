@@ -94,6 +94,7 @@ class Loop:
         out: folder of checkpoint, weights (EMA) and log.
         config: see `LoopConfig`.
         init: safetensors weights to start from when there is no checkpoint (onwards from weights alone).
+        young: beginnings of names that older weights may lack; those start as they are.
         dtype: type in which forward and backward run, on a copy (`worker`); None runs them on ``module`` itself.
     """
 
@@ -104,13 +105,14 @@ class Loop:
         config: LoopConfig,
         init: Path | None = None,
         dtype: torch.dtype | None = None,
+        young: Iterable[str] = (),
     ) -> None:
         self.module, self.out, self.config = module, out, config
         out.mkdir(parents=True, exist_ok=True)
         self.step = 0
         self.stopped = False
         if init is not None:
-            load_weights(module, init)
+            load_weights(module, init, young)
         self.ema = copy.deepcopy(module).requires_grad_(False).eval()
         self.optimizers = build_optimizers(module, config)
         if (out / CHECKPOINT).exists():

@@ -14,6 +14,7 @@ MINI = PipelineConfig(
     size_class="mini",
     colour_strength=0.0,
     hold_still=1.0,
+    idle_motion=0.5,
     fill_condition="reference",
     keep_picture=True,
     carry_masks=True,

@@ -5,6 +5,7 @@ Stage 1 shows one person, stage 2 several; both mix sound-and-picture-to-video w
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from polytalk.conditioning.idle_motion import CHANNELS
 from polytalk.evaluation.binding import evaluate_binding, pipeline_generator
 from polytalk.evaluation.held_out import held_out_clips
 from polytalk.models.mini_autoencoder import MiniAutoencoder
@@ -65,6 +67,8 @@ class NetworkConfig:
     """Weight of faces in the loss."""
     change_weight: float = 0.0
     """Further weight, at most, of what differs from the reference picture: eyelids, the edges of heads that move."""
+    channel_power: float = 0.0
+    """How far each latent channel counts by what an error in it does to the pixels: 0 not at all, 1 in proportion."""
     map_weight: float = 0.1
     """Weight of the cross-entropy from the reference maps to the true classes."""
     drop_text: float = 0.1
@@ -82,6 +86,8 @@ class NetworkConfig:
     """Deviation of a constant per clip and channel added to motion frames: a drift of colour."""
     own_wear: float = 0.0
     """Share of steps whose motion frames bear the network's own errors, of a prediction from noise, besides."""
+    drop_pose: float = 0.15
+    """Share of clips that are not told what people do unasked."""
     drop_fill: float = 0.03
     """Share of clips whose later condition frames are zero instead of the reference picture."""
     shift: float = 2.0
@@ -122,6 +128,7 @@ def build_transformer() -> MultiTalkTransformer3DModel:
         audio_tokens=speech.tokens,
         audio_dim=speech.output_dim,
         prediction_type="reference_change",
+        pose_channels=len(CHANNELS),
     )
 
 
@@ -151,7 +158,9 @@ class Conditions:
     image: Tensor
     """Tokens of the reference pictures."""
     audio: Tensor | None = None
-    """(B, P, T, 5, layers, channels), or no sound at all."""
+    """(B, P, T, 5, layers, channels); zeros without sound."""
+    pose: Tensor | None = None
+    """(B, P, T, channels): what everybody does unasked, see `polytalk.conditioning.idle_motion`."""
     masks: Tensor | None = None
     """(B, P, h, w) of several people."""
     labels: Tensor | None = None
@@ -172,7 +181,7 @@ def predict(
     """
     output = model.transformer(
         inputs.to(model.transformer.dtype), sigma * 1000, told.text, told.image, told.audio, told.masks,
-        speaker_labels=told.labels, return_reference_maps=list(maps),
+        encoder_hidden_states_pose=told.pose, speaker_labels=told.labels, return_reference_maps=list(maps),
     )  # fmt: skip
     return inputs[:, :16] - sigma.view(-1, 1, 1, 1, 1) * output.sample.float(), output.reference_maps
 
@@ -180,8 +189,13 @@ def predict(
 class ClipLoss:
     """Losses of one batch of a latent pool."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, autoencoder: MiniAutoencoder | None = None) -> None:
         self.config = config
+        self.channels = torch.ones(16)
+        """Weights of the latents' channels, 1 on average."""
+        if config.channel_power and autoencoder is not None:
+            self.channels = channel_effects(autoencoder) ** config.channel_power
+            self.channels = self.channels / self.channels.mean()
 
     def __call__(
         self, model: MiniNetwork, batch: dict[str, Tensor], true_share: float, generator: torch.Generator
@@ -228,14 +242,16 @@ class ClipLoss:
         ids = torch.where(dropped[:, None, None], model.text_encoder.tokenize([""]), ids)
         picture = batch["picture"].permute(0, 3, 1, 2).to(dtype).div(127.5).sub(1)
         text, image = model.text_encoder(ids), model.image_encoder(picture)
-        if torch.rand((), generator=generator) < config.drop_audio:
-            return Conditions(text, image)
+        told = torch.rand(size, generator=generator) >= config.drop_pose
+        pose = (batch["pose"] * told[:, None, None, None]).to(dtype)
         audio = windows(batch["features"].to(dtype))
+        if torch.rand((), generator=generator) < config.drop_audio:
+            audio = torch.zeros_like(audio)
         if people == 1:
-            return Conditions(text, image, audio)
+            return Conditions(text, image, audio, pose)
         use_true = torch.rand(size, generator=generator) < true_share
         labels = torch.where(use_true[:, None, None, None], batch["classes"].long(), -1)
-        return Conditions(text, image, audio, batch["masks"], labels)
+        return Conditions(text, image, audio, pose, batch["masks"], labels)
 
     def known_frames(self, size: int, frames: int, generator: torch.Generator) -> Tensor:
         """Latent frames (B,) that are known at a clip's beginning."""
@@ -280,13 +296,15 @@ class ClipLoss:
         flags = batch["flags"]
         change = (clean - frames_of(batch["still"].float(), clean.shape[2])).square().mean(dim=1)
         config = self.config
-        error = (predicted - clean).square().mean(dim=1)
+        squared = (predicted - clean).square()
+        error = squared.mean(dim=1)
         values = torch.tensor([1.0, config.face_weight, config.mouth_weight])
         weight = values[flags.long()] + config.change_weight * change.sqrt().tanh()
         unknown = (torch.arange(clean.shape[2]) >= known[:, None]).float()[:, :, None, None]
         weight = weight * unknown
         level = 1 / sigma.clamp(min=0.3)
-        per_clip = (error * weight).mean(dim=(1, 2, 3)) * level
+        weighted = (squared * self.channels.view(-1, 1, 1, 1)).mean(dim=1)
+        per_clip = (weighted * weight).mean(dim=(1, 2, 3)) * level
         mouths = (flags == MOUTH) * unknown
         faces = (flags == FACE) * unknown
         high = (sigma > 0.7).float()[:, None, None, None]
@@ -297,6 +315,21 @@ class ClipLoss:
             "face": _mean_where(error, faces),
             "all": _mean_where(error, unknown.expand_as(error)),
         }
+
+
+@torch.no_grad()
+def channel_effects(autoencoder: MiniAutoencoder) -> Tensor:
+    """(16,): squared change of the pixels by a small error in each latent channel, at random latents."""
+    model = copy.deepcopy(autoencoder).float()
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn((4, 16, 3, 8, 8), generator=generator)
+    before, error = model.decode(latents), 0.3 * torch.randn((4, 3, 8, 8), generator=generator)
+    effects = []
+    for channel in range(latents.shape[1]):
+        disturbed = latents.clone()
+        disturbed[:, channel] += error
+        effects.append((model.decode(disturbed) - before).square().mean())
+    return torch.stack(effects)
 
 
 def frames_of(still: Tensor, frames: int) -> Tensor:
@@ -354,15 +387,15 @@ def train(config: NetworkConfig) -> Path:
     autoencoder, encoder, speech = load_parts(config)
     torch.manual_seed(config.loop.seed)
     model = MiniNetwork()
-    model.transformer.audio_adapter.load_state_dict(speech.adapter.state_dict())
+    model.transformer.audio_adapter.load_state_dict(speech.adapter.state_dict(), strict=False)
     init = Path(config.init) if config.init else None
-    loop = Loop(model, Path(config.out), config.loop, init, dtype=torch.bfloat16)
+    loop = Loop(model, Path(config.out), config.loop, init, torch.bfloat16, ("transformer.audio_adapter.pose_",))
     worker = loop.worker
     assert isinstance(worker, MiniNetwork)
     if config.compile:
         compile_blocks(worker)
     mixture = Mixture(config.tasks, autoencoder, encoder, model.text_encoder)
-    clip_loss = ClipLoss(config)
+    clip_loss = ClipLoss(config, autoencoder)
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         start, end = config.true_labels

@@ -30,6 +30,7 @@ class PoolConfig:
 
 
 def _draw(job: tuple[int, dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    import polytalk.data.sources  # noqa: F401  (registers further characters)
     from polytalk.data.scenes import SceneConfig, draw_clip
 
     seed, scene = job
@@ -80,13 +81,29 @@ class PixelPool:
                 frames[i], boxes[i] = pixels, rectangles
 
     def crop(
-        self, rng: np.random.Generator, frames: int, size: int, face_weight: float = 2.0, mouth_weight: float = 6.0
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A crop (T, S, S, 3) uint8 and weights (T, S, S): 1, more on faces and mouths."""
+        self, rng: np.random.Generator, frames: int, size: int, face_weight: float = 2.0, mouth_weight: float = 6.0,
+        at_mouth: float = 0.0,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """A crop (T, S, S, 3) uint8 and weights (T, S, S): 1, more on faces and mouths.
+
+        Args:
+            rng: chooses clip and place.
+            frames: T.
+            size: S.
+            face_weight: weight in faces.
+            mouth_weight: weight in mouths.
+            at_mouth: share of crops that are placed where a mouth is.
+        """
         index = int(rng.integers(self.count))
         _, time, height, width, _ = self.frames.shape
         start = int(rng.integers(time - frames + 1))
         top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+        if rng.random() < at_mouth:
+            mouths = self.boxes[index, start, :, 1]
+            mouths = mouths[mouths[:, 2] > mouths[:, 0]]
+            x0, y0, x1, y1 = mouths[rng.integers(len(mouths))]
+            left = int(np.clip((x0 + x1 - size) / 2 + rng.uniform(-0.3, 0.3) * size, 0, width - size))
+            top = int(np.clip((y0 + y1 - size) / 2 + rng.uniform(-0.3, 0.3) * size, 0, height - size))
         span = slice(start, start + frames)
         pixels = np.ascontiguousarray(self.frames[index, span, top : top + size, left : left + size])
         weight = np.ones((frames, size, size), np.float32)
