@@ -1,4 +1,4 @@
-"""Measures of `polytalk evaluate` about long videos."""
+"""Measures of `polytalk evaluate` about long videos and about any video."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from polytalk.cli_errors import needs_extra, reports_errors
 def register_long(evaluate_app: typer.Typer) -> None:
     """Add the commands to the app."""
     evaluate_app.command()(conversation)
+    evaluate_app.command()(video)
 
 
 @reports_errors
@@ -45,3 +46,19 @@ def conversation(
             plot=plot,
             json=as_json,
         )
+
+
+@reports_errors
+def video(
+    file: Annotated[Path, typer.Argument(help="The video, whoever made it.")],
+    speaker: opt.Speakers = None,
+    box: opt.Boxes = None,
+    arrangement: opt.Arrangement = None,
+    sheet: Annotated[Path | None, typer.Option(help="Picture of eight frames to write, .png.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """How good is a video? Every mouth against every voice, motion in silence, drift and sharpness of faces."""
+    with needs_extra("train"):
+        from polytalk.evaluation.any_video import run_video
+
+        run_video(file, speaker or [], box or [], arrangement or "together", json=as_json, sheet=sheet)

@@ -81,6 +81,28 @@ def find_faces(picture: np.ndarray) -> list[Face]:
     return faces
 
 
+def follow_mesh(frames: np.ndarray, face: Face) -> np.ndarray:
+    """The mesh of one face through a video: float32 (T, 468, 2) in pixels.
+
+    Each frame is looked at where the face was in the one before; where the mesh loses it, it stays as it was.
+
+    Args:
+        frames: uint8 (T, height, width, 3).
+        face: in the first frame.
+    """
+    meshes: list[np.ndarray] = []
+    for frame in frames:
+        points, presence = _mesh(Image.fromarray(frame), face)
+        if presence < LEAST_PRESENCE and meshes:
+            points = meshes[-1]
+        elif meshes:
+            moved = points.mean(axis=0) - meshes[-1].mean(axis=0)
+            box = tuple(float(edge + shift) for edge, shift in zip(face.box, (*moved, *moved), strict=True))
+            face = replace(face, box=box, keypoints=face.keypoints + moved)
+        meshes.append(points)
+    return np.stack(meshes)
+
+
 def _shrunk(image: Image.Image, longest: int) -> np.ndarray:
     """The picture with `longest` pixels on its longer side, float32 (height, width, 3) in −1..1."""
     scale = longest / max(image.size)
