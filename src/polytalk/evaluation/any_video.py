@@ -78,6 +78,9 @@ class VideoReport:
 
     def print(self, console: Console | None = None) -> None:
         """A row for each person."""
+        console = console or Console()
+        if not console.is_terminal:
+            console.width = 130  # a file has room for whole lines
         table = Table(title=f"{self.video}: {self.seconds:.1f} s")
         table.add_column("who")
         for voice in range(len(self.sync[0])):
@@ -88,7 +91,6 @@ class VideoReport:
             rest = (self.silence[number], self.identity[number], self.sharpness[number])
             cells = [f"{value:.2f}" if math.isfinite(value) else "-" for value in (*self.sync[number], *rest)]
             table.add_row(name, *cells)
-        console = console or Console()
         console.print(table)
         background = f"{self.background:.1f} dB" if math.isfinite(self.background) else "nothing to see of it"
         console.print(f"Background: {background}. By chance a mouth follows a voice by {self.chance:.2f}.")

@@ -33,7 +33,7 @@ from polytalk.data.vector_body import Body
 from polytalk.data.vector_kit import Brush, Colour, darker, fill, mix, picture, stroke
 from polytalk.errors import PolytalkError
 
-GAP = 0.45
+GAP = 0.37
 """Height of the gap between the lips at opening 1, in mouth widths."""
 COLUMNS = np.linspace(-1, 1, 13)
 """Columns of the warp across the mouth; the drawn inside has the same, so that it covers the parting exactly."""
@@ -190,6 +190,14 @@ def builtin_portraits() -> tuple[Portrait, ...]:
     return (Portrait.from_pixels(data.astronaut(), marks),)
 
 
+def _tint(rng: np.random.Generator) -> np.ndarray:
+    """(3, 5) colour matrix: another complexion and another light, so that one picture stands for many people."""
+    saturation, gain = rng.uniform(0.55, 1.3), rng.uniform(0.6, 1.1) * rng.uniform(0.88, 1.12, 3)
+    grey = np.tile([0.299, 0.587, 0.114], (3, 1))
+    matrix = gain[:, None] * (grey + saturation * (np.eye(3) - grey))
+    return np.concatenate([matrix, np.zeros((3, 2))], axis=1)
+
+
 class PhotoPerson:
     """Somebody in a picture, drawn as a tile of that picture (as in a video call). See `Character`."""
 
@@ -207,23 +215,28 @@ class PhotoPerson:
         self.edges = (np.array(marks.edges) - self.middle[1]) / self.half
         self.centre = np.array([(marks.face[0] + marks.face[2]) / 2, (marks.face[1] + marks.face[3]) / 2])
         self._build_grid()
-        dark = float(rng.random())
-        self.inside = fill(mix((0.19, 0.05, 0.06), (0.10, 0.03, 0.04), dark))
-        self.teeth = fill(mix((0.93, 0.90, 0.86), (0.86, 0.81, 0.74), float(rng.random())))
-        self.tongue = fill(mix((0.66, 0.30, 0.31), (0.56, 0.22, 0.25), float(rng.random())))
-        self.seam = stroke(darker(portrait.skin, 0.65), 0.035 * self.half, 0.65)
-        self.lid, self.lash = (
-            fill(darker(portrait.skin, 0.06)),
-            stroke(darker(portrait.skin, 0.6), 0.05 * self.half, 0.8),
-        )
+        tint = _tint(rng)
+        light = float(tint[:, :3].sum(axis=1).mean())
+
+        def lit(first: Colour, second: Colour) -> skia.Paint:
+            return fill(tuple(light * part for part in mix(first, second, float(rng.random()))))  # type: ignore[arg-type]
+
+        self.inside = lit((0.32, 0.11, 0.11), (0.18, 0.06, 0.07))
+        self.teeth = lit((0.90, 0.87, 0.83), (0.80, 0.75, 0.68))
+        self.tongue = lit((0.68, 0.32, 0.33), (0.56, 0.24, 0.26))
+        skin: Colour = tuple(np.clip(tint[:, :3] @ portrait.skin, 0, 1).tolist())  # type: ignore[assignment]
+        self.seam = stroke(darker(skin, 0.65), 0.035 * self.half, 0.65)
+        self.lid, self.lash = fill(darker(skin, 0.06)), stroke(darker(skin, 0.6), 0.05 * self.half, 0.8)
         tile = skia.SamplingOptions(skia.FilterMode.kLinear, skia.MipmapMode.kNearest)
         self.paint = skia.Paint(
-            Shader=portrait.image.makeShader(skia.TileMode.kClamp, skia.TileMode.kClamp, tile), AntiAlias=True
+            Shader=portrait.image.makeShader(skia.TileMode.kClamp, skia.TileMode.kClamp, tile),
+            ColorFilter=skia.ColorFilters.Matrix([*tint.ravel().tolist(), 0, 0, 0, 1, 0]),
+            AntiAlias=True,
         )
         self.frame = stroke(
             mix((0.96, 0.96, 0.95), tuple(rng.random(3)), float(rng.random())), float(rng.uniform(0.012, 0.03))
         )
-        self.body = Body.drawn(rng, Brush("painted", 0.5, 0.0, 0), portrait.skin, 0.8, 0.2)  # lends its hand
+        self.body = Body.drawn(rng, Brush("painted", 0.5, 0.0, 0), skin, 0.8, 0.2)  # lends its hand
 
     def _build_grid(self) -> None:
         """Grid over the tile in the mouth's frame (u along the corners, v down; 1 is half a mouth width): fine at the
@@ -281,7 +294,7 @@ class PhotoPerson:
         depth = np.clip(self.offset[:, None], 0, None)
         chin = (self.portrait.landmarks.face[3] - self.middle[1]) / self.half
         reach = np.clip(1 - (u / (1 + 0.9 * np.clip(depth, 0, 1.2))) ** 2, 0, None) ** 0.65
-        fade = np.clip((chin * 1.55 - depth) / (chin * 0.75), 0, 1)
+        fade = np.clip((chin * 1.35 - depth) / (chin * 0.6), 0, 1)
         fade = fade * fade * (3 - 2 * fade)
         down = (seam - self.edges[2] * bow) * near + (1 - UPPER_SHARE) * 2 * GAP * pose.opening * reach * fade
         moved = v + np.where(self.lower[:, None], down, up)
@@ -358,9 +371,9 @@ class PhotoPerson:
         canvas.clipPath(path, doAntiAlias=True)
         x, y = (float(value) for value in below[6])
         wide = spread * unit
-        canvas.drawOval(skia.Rect.MakeLTRB(x - 0.6 * wide, y - 0.22 * gap, x + 0.6 * wide, y + 0.5 * gap), self.tongue)
+        canvas.drawOval(skia.Rect.MakeLTRB(x - 0.6 * wide, y - 0.36 * gap, x + 0.6 * wide, y + 0.5 * gap), self.tongue)
         x, y = (float(value) for value in above[6])
-        bite = min(0.26 * gap, 0.2 * wide)
+        bite = min(0.36 * gap, 0.24 * wide)
         teeth = skia.Rect.MakeLTRB(x - 0.74 * wide, y - 1.0 * wide, x + 0.74 * wide, y + bite)
         canvas.drawRoundRect(teeth, 0.5 * wide, 0.9 * bite, self.teeth)
         canvas.restore()
