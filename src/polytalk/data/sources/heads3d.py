@@ -77,7 +77,7 @@ class Head3D:
         self.lash = stroke(darker(self.skin, 0.8), 0.010 if self.male else 0.016)
         self.brow = fill(mix(darker(hair, 0.35), self.skin, 0.15), 0.88)
         self.brows = self._brow_anchors(float(rng.uniform(0.016, 0.026) if self.male else rng.uniform(0.010, 0.018)))
-        self.inside = fill(mix((0.17, 0.04, 0.05), (0.09, 0.02, 0.03), float(rng.random())))
+        self.inside = fill(mix((0.27, 0.08, 0.08), (0.15, 0.05, 0.05), float(rng.random())))
         self.teeth = fill(mix((0.95, 0.93, 0.89), (0.88, 0.83, 0.74), float(rng.random())))
         self.tongue = fill(mix((0.68, 0.30, 0.31), (0.58, 0.22, 0.25), float(rng.random())))
 
