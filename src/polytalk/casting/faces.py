@@ -97,8 +97,8 @@ def follow_mesh(frames: np.ndarray, face: Face) -> np.ndarray:
             points = meshes[-1]
         elif meshes:
             moved = points.mean(axis=0) - meshes[-1].mean(axis=0)
-            box = tuple(float(edge + shift) for edge, shift in zip(face.box, (*moved, *moved), strict=True))
-            face = replace(face, box=box, keypoints=face.keypoints + moved)
+            (x, y), (left, top, right, bottom) = map(float, moved), face.box
+            face = replace(face, box=(left + x, top + y, right + x, bottom + y), keypoints=face.keypoints + moved)
         meshes.append(points)
     return np.stack(meshes)
 

@@ -235,7 +235,7 @@ def run_video(
     if boxes and len(boxes) != len(speakers):
         raise PolytalkError("--box", f"{len(boxes)} boxes for {len(speakers)} voices", "Give each speaker a box.")
     frames, fps = read_video(video)
-    places = [Box.parse(box) for box in boxes] or [None] * len(speakers)
+    places: list[Box | None] = [Box.parse(box) for box in boxes] or [None] * len(speakers)  # type: ignore[assignment]
     cast = tuple(Speaker(path, box=place) for path, place in zip(speakers, places, strict=True))
     people = people_of(Scene(frames[0], speakers=cast, arrangement=arrangement))
     voiced = zip(people, speakers, strict=True)

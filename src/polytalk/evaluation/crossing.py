@@ -29,6 +29,7 @@ from polytalk.evaluation.metrics import SyncMatrix
 from polytalk.evaluation.mouth_reader import MouthReader
 from polytalk.pipelines import MultiTalkPipeline
 from polytalk.pipelines.chain import ClipChain
+from polytalk.pipelines.clips import Clip
 from polytalk.pipelines.config import RunSettings
 from polytalk.pipelines.following import masks_to_tokens, tokens_to_masks
 from polytalk.pipelines.prepared_scene import PreparedScene
@@ -220,18 +221,19 @@ class _CrossingChain(ClipChain):
         super().__init__(parts, config, settings, prepared, None, lambda _: None, pipeline.options, seed=noise)
         self._drawn, self._mode = scene.drawn, mode
 
-    def _advance(self, clip: Any) -> np.ndarray:
+    def _advance(self, clip: Clip) -> np.ndarray:
         if clip.index == CROSSING:
             self._know(self._drawn.frames)
         frames = super()._advance(clip)
         if clip.index == CROSSING:
             # in every mode alike: a condition that still showed the picture would draw people back to their old places
             self.reference = self._drawn.frames[-1], torch.from_numpy(self._drawn.masks[-1])
+            self.origin = clip.new_stop - 1
         return frames
 
-    def _follow(self) -> None:
+    def _follow(self, clip: Clip) -> None:
         if self._mode != "map":
-            super()._follow()
+            super()._follow(clip)
         elif self._labels is not None:
             shown = torch.stack([self._labels == person for person in range(len(self.masks))])
             now = tokens_to_masks(shown)

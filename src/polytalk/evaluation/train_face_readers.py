@@ -25,6 +25,7 @@ from polytalk.evaluation.drawn_faces import READ, draw_faces, random_poses
 from polytalk.evaluation.face_reader import NEAR, NEAR_SCALE, WIDE, WIDE_SCALE, FaceReader
 from polytalk.evaluation.identity_reader import FACE, FACE_SCALE, IdentityReader
 from polytalk.evaluation.mouth_reader import cut_square
+from polytalk.evaluation.reader_training import fit
 from polytalk.evaluation.train_mouth_reader import recolour, soften
 
 FIRST_SEED = 600_000_000
@@ -181,26 +182,18 @@ def train(
 ) -> FaceReader | IdentityReader:
     """Train a reader of `kind` "pose" or "identity", new or from a file's weights; prints its progress."""
     torch.manual_seed(config.seed)
-    generator, began, mean = torch.Generator().manual_seed(config.seed), time.monotonic(), 0.0
+    generator = torch.Generator().manual_seed(config.seed)
     reader: FaceReader | IdentityReader = FaceReader() if kind == "pose" else IdentityReader()
     if start is not None:
         reader = type(reader).from_pretrained(start).train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(reader.parameters(), config.learning_rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=0.05)
-    for step in range(config.steps):
+
+    def loss() -> torch.Tensor:
         if isinstance(reader, FaceReader):
             index = torch.randint(len(squares.near), (config.batch,), generator=generator)
-            value = pose_loss(reader, pose_batch(squares, index, generator))
-        else:
-            value = identity_loss(reader, squares, draw_pairs(squares, config.batch, poses, generator), generator)
-        optimizer.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        mean += (float(value.detach()) - mean) * max(0.01, 1 / (step + 1))
-        if (step + 1) % 250 == 0:
-            print(f"step {step + 1}: loss {mean:.4f} after {time.monotonic() - began:.0f} s", flush=True)
+            return pose_loss(reader, pose_batch(squares, index, generator))
+        return identity_loss(reader, squares, draw_pairs(squares, config.batch, poses, generator), generator)
+
+    fit(reader, loss, steps=config.steps, learning_rate=config.learning_rate)
     return reader.eval()
 
 

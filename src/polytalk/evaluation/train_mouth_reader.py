@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from polytalk.data.scenes import DrawnClip, SceneConfig
 from polytalk.evaluation.held_out import HELD_OUT_SEED, draw_clips
 from polytalk.evaluation.mouth_reader import CROP, CROP_SCALE, MouthReader, cut_square
+from polytalk.evaluation.reader_training import fit
 
 MARGIN = 1.6
 """Squares are stored this much larger than the reader sees, to be moved about."""
@@ -208,20 +209,12 @@ def train(
     torch.manual_seed(config.seed)
     generator = torch.Generator().manual_seed(config.seed)
     reader = (reader or MouthReader()).train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(reader.parameters(), config.learning_rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=0.05)
-    mean = 0.0
-    for step in range(config.steps):
+
+    def batch_loss() -> torch.Tensor:
         index = torch.randint(len(squares.pixels), (config.batch,), generator=generator)
-        value = loss(reader, augment(squares, index, generator))
-        optimizer.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        mean += (float(value.detach()) - mean) * max(0.01, 1 / (step + 1))
-        if (step + 1) % 500 == 0:
-            print(f"step {step + 1}: loss {mean:.4f} after {time.monotonic() - began:.0f} s", flush=True)
+        return loss(reader, augment(squares, index, generator))
+
+    fit(reader, batch_loss, steps=config.steps, learning_rate=config.learning_rate)
     return reader.eval()
 
 

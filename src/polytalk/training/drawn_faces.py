@@ -10,7 +10,6 @@ lomiri-wallpapers-20.04 too). The avatars need the extra `sources`.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from polytalk.data.picture_io import LONGEST
 from polytalk.data.scenes import CELL, DrawnClip, draw_clip
 from polytalk.evaluation.drawn_heads import EMPTY_TRAINING, HIDDEN, empty_photos, scene_config, visible_heads
 from polytalk.evaluation.held_out import HELD_OUT_SEED
+from polytalk.evaluation.reader_training import fit
 
 FIRST_SEED = 700_000_000
 """Seeds of the training scenes start here."""
@@ -286,25 +286,17 @@ def loss(seen: Seen, truth: Batch) -> torch.Tensor:
 
 def train(scenes: Scenes, photos: Sequence[torch.Tensor], config: FinderTraining) -> DrawnFaceNetwork:
     """Train a new network; prints its progress."""
-    began, rng = time.monotonic(), np.random.default_rng(config.seed)
+    rng = np.random.default_rng(config.seed)
     torch.manual_seed(config.seed)
     network = DrawnFaceNetwork().train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=0.08)
-    mean = 0.0
-    for step in range(config.steps):
+
+    def batch_loss() -> torch.Tensor:
         batch = cut_batch(scenes, photos, config, rng)
         with torch.autocast("cpu", torch.bfloat16):
             seen = network(batch.pixels.contiguous(memory_format=torch.channels_last))
-        value = loss(seen, batch)
-        optimizer.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
-        schedule.step()
-        mean += (float(value.detach()) - mean) * max(0.01, 1 / (step + 1))
-        if (step + 1) % 250 == 0:
-            print(f"step {step + 1}: loss {mean:.4f} after {time.monotonic() - began:.0f} s", flush=True)
+        return loss(seen, batch)
+
+    fit(network, batch_loss, steps=config.steps, learning_rate=config.learning_rate, warmup=0.08, clip=5.0)
     return network.eval()
 
 
