@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from polytalk.conditioning.idle_motion import CHANNELS
+from polytalk.diffusion import Guidance
 from polytalk.errors import PolytalkError
 from polytalk.training.autoencoder import build_autoencoder
 from polytalk.training.distillation import DistillationConfig, DistillationLoss
@@ -157,7 +158,30 @@ def test_a_student_learns_the_guided_prediction(model):
     assert sum(course[-4:]) < 0.5 * sum(course[:4])
 
 
-@pytest.mark.parametrize("wrong", [{"audio_guidance": ()}, {"own_states": 2.0}, {"drop_audio": 0.1}])
+@pytest.mark.parametrize("scales", [(1.0, 3.0), (3.0, 3.0), (2.0, 4.0)])
+def test_guidance_of_the_teacher_is_the_samplers(model, scales):
+    text, audio = scales
+    batch = {**_batch(), "ids": model.text_encoder.tokenize(["a man nods", "two dogs"])}
+    loss = DistillationLoss(DistillationConfig(tasks=(), audio_guidance=(audio,), text_guidance=text), model)
+    told = loss.conditions(model, batch, 0.0, torch.Generator().manual_seed(0))
+    inputs = torch.randn(2, 36, 3, 4, 8, generator=torch.Generator().manual_seed(1))
+    sigma = torch.tensor([0.8, 0.8])
+    empty = model.text_encoder(model.text_encoder.tokenize([""]).expand(2, -1, -1))
+    guidance = Guidance(text, audio)
+    with torch.no_grad():
+        found = loss._guided(inputs, sigma, told, audio)
+        parts = {
+            branch: predict(model, inputs, sigma, dataclasses.replace(
+                told, text=told.text if branch.has_text else empty, audio=told.audio if branch.has_audio else None
+            ))[0]
+            for branch in guidance.branches()
+        }  # fmt: skip
+    torch.testing.assert_close(found, guidance.start_clip().combine(parts), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"audio_guidance": ()}, {"own_states": 2.0}, {"drop_audio": 0.1}, {"text_guidance": 0.5}]
+)
 def test_impossible_distillations_are_refused(wrong):
     with pytest.raises(PolytalkError):
         DistillationConfig(tasks=(), **wrong)

@@ -1,4 +1,4 @@
-"""Stage "distillation": one prediction a step instead of two, in the few steps of the sampler.
+"""Stage "distillation": one prediction a step instead of two or three, in the few steps of the sampler.
 
 The student learns to give, by a single prediction, what guidance over sound makes of the teacher's two (Meng et al.,
 arXiv 2210.03142, stage one), at the noise levels that the sampler visits, partly in the states that the student's own
@@ -41,6 +41,8 @@ class DistillationConfig(NetworkConfig):
     """Weights of the teacher; the student starts from them unless ``init`` names others."""
     audio_guidance: tuple[float, ...] = (3.0, 3.0, 3.0)
     """Guidance over sound at each step of the sampler; its length is the number of steps."""
+    text_guidance: float = 1.0
+    """Guidance over the prompt at every step; 1 is off and saves a prediction of the teacher."""
     sampler_shift: float = 3.0
     """The sampler's timestep shift; its spacing is "trailing"."""
     drop_audio: float = 0.0
@@ -51,6 +53,8 @@ class DistillationConfig(NetworkConfig):
     def __post_init__(self) -> None:
         if not self.audio_guidance or min(self.audio_guidance) < 1:
             raise PolytalkError("audio_guidance", f"it is {self.audio_guidance}", "Give 1 or more for each step.")
+        if self.text_guidance < 1:
+            raise PolytalkError("text_guidance", f"it is {self.text_guidance}", "Give 1 or more.")
         if not 0 <= self.own_states <= 1:
             raise PolytalkError("own_states", f"it is {self.own_states}", "Give a share from 0 to 1.")
         if self.drop_audio != 0:
@@ -91,11 +95,20 @@ class DistillationLoss(ClipLoss):
         with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             noisy = self._state(model, batch, step, known, conditions, generator)
             inputs = self.inputs(batch, noisy, known, generator)
-            full, _ = predict(self.teacher, inputs, sigma, told)
-            unheard = dataclasses.replace(told, audio=None)
-            silent, _ = predict(self.teacher, inputs, sigma, unheard)
-            wanted = silent + config.audio_guidance[step] * (full - silent)
+            wanted = self._guided(inputs, sigma, told, config.audio_guidance[step])
         return self.compare(model, inputs, wanted, batch, sigma, known, conditions, generator)
+
+    def _guided(self, inputs: Tensor, sigma: Tensor, told: Conditions, audio_scale: float) -> Tensor:
+        """The teacher's clean latents under guidance; formula and predictions as in `polytalk.diffusion.Guidance`."""
+        text_scale = self.config.text_guidance
+        full, _ = predict(self.teacher, inputs, sigma, told)
+        empty = self.teacher.text_encoder.tokenize([""]).expand(len(inputs), -1, -1)
+        wordless = told if text_scale == 1 else dataclasses.replace(told, text=self.teacher.text_encoder(empty))
+        silent, _ = predict(self.teacher, inputs, sigma, dataclasses.replace(wordless, audio=None))
+        if text_scale in (1, audio_scale):
+            return silent + audio_scale * (full - silent)
+        heard, _ = predict(self.teacher, inputs, sigma, wordless)
+        return silent + text_scale * (full - heard) + audio_scale * (heard - silent)
 
     def _state(
         self, model: MiniNetwork, batch: dict[str, Tensor], step: int, known: Tensor, told: Conditions,
