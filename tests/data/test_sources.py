@@ -245,3 +245,12 @@ class TestPhotos:
     def test_empty_folder_is_named(self, tmp_path):
         with pytest.raises(PolytalkError, match="no picture"):
             photos.load_portraits(tmp_path)
+
+
+def test_one_picture_stands_for_many_people():
+    from polytalk.data.sources.photos import PhotoPerson, builtin_portraits
+
+    portraits = builtin_portraits()
+    faces = [drawn(PhotoPerson(np.random.default_rng(seed), portraits), FRONT).astype(float) for seed in range(6)]
+    differences = [np.abs(a - b).mean() for n, a in enumerate(faces) for b in faces[:n]]
+    assert min(differences) > 8

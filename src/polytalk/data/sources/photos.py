@@ -29,6 +29,7 @@ import skia
 from PIL import Image, ImageOps
 
 from polytalk.data.character import FaceGeometry, Pose
+from polytalk.data.sources.photo_variety import FaceShape, colour_matrix, varied
 from polytalk.data.vector_body import Body
 from polytalk.data.vector_kit import Brush, Colour, darker, fill, mix, picture, stroke
 from polytalk.errors import PolytalkError
@@ -190,14 +191,6 @@ def builtin_portraits() -> tuple[Portrait, ...]:
     return (Portrait.from_pixels(data.astronaut(), marks),)
 
 
-def _tint(rng: np.random.Generator) -> np.ndarray:
-    """(3, 5) colour matrix: another complexion and another light, so that one picture stands for many people."""
-    saturation, gain = rng.uniform(0.55, 1.3), rng.uniform(0.6, 1.1) * rng.uniform(0.88, 1.12, 3)
-    grey = np.tile([0.299, 0.587, 0.114], (3, 1))
-    matrix = gain[:, None] * (grey + saturation * (np.eye(3) - grey))
-    return np.concatenate([matrix, np.zeros((3, 2))], axis=1)
-
-
 class PhotoPerson:
     """Somebody in a picture, drawn as a tile of that picture (as in a video call). See `Character`."""
 
@@ -215,7 +208,8 @@ class PhotoPerson:
         self.edges = (np.array(marks.edges) - self.middle[1]) / self.half
         self.centre = np.array([(marks.face[0] + marks.face[2]) / 2, (marks.face[1] + marks.face[3]) / 2])
         self._build_grid()
-        tint = _tint(rng)
+        self.shape_of_face, image = FaceShape(rng), varied(rng, portrait)
+        tint = colour_matrix(rng)
         light = float(tint[:, :3].sum(axis=1).mean())
 
         def lit(first: Colour, second: Colour) -> skia.Paint:
@@ -229,7 +223,7 @@ class PhotoPerson:
         self.lid, self.lash = fill(darker(skin, 0.06)), stroke(darker(skin, 0.6), 0.05 * self.half, 0.8)
         tile = skia.SamplingOptions(skia.FilterMode.kLinear, skia.MipmapMode.kNearest)
         self.paint = skia.Paint(
-            Shader=portrait.image.makeShader(skia.TileMode.kClamp, skia.TileMode.kClamp, tile),
+            Shader=image.makeShader(skia.TileMode.kClamp, skia.TileMode.kClamp, tile),
             ColorFilter=skia.ColorFilters.Matrix([*tint.ravel().tolist(), 0, 0, 0, 1, 0]),
             AntiAlias=True,
         )
@@ -314,6 +308,7 @@ class PhotoPerson:
         """Points of the mouth's frame (..., 2) -> head heights around the head's middle, with the head's motion."""
         flat = (spots * self.half) @ self.axes + self.middle
         place = (flat - self.centre) / self.portrait.height
+        place = self.shape_of_face(place)
         if self.mirror:
             place = place * (-1, 1)
         x, y = place[..., 0], place[..., 1]
