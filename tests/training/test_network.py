@@ -10,7 +10,9 @@ from polytalk.conditioning.idle_motion import CHANNELS
 from polytalk.diffusion import Guidance
 from polytalk.errors import PolytalkError
 from polytalk.training.autoencoder import build_autoencoder
+from polytalk.training.decoded import DecodedMouths, mouth_windows
 from polytalk.training.distillation import DistillationConfig, DistillationLoss
+from polytalk.training.latents import MOUTH
 from polytalk.training.network import ClipLoss, MiniNetwork, NetworkConfig, predict
 
 
@@ -99,6 +101,39 @@ def test_channels_count_by_what_they_do_to_the_pixels():
     heavy, light = (loss.errors(each, clean, batch, torch.tensor([0.5, 0.5]), known) for each in wrong)
     assert heavy["loss"] > 2 * light["loss"]
     assert heavy["all"] == pytest.approx(float(light["all"]))
+
+
+def test_decoded_mouths_tell_soft_lips_from_sharp_ones():
+    torch.manual_seed(0)
+    measure = DecodedMouths(build_autoencoder())
+    generator = torch.Generator().manual_seed(0)
+    wanted = torch.randn(2, 16, 3, 12, 20, generator=generator)
+    flags = torch.zeros(2, 3, 12, 20, dtype=torch.uint8)
+    flags[0, :, 5:7, 3:5] = flags[1, :, 10:12, 18:20] = MOUTH
+    assert mouth_windows(flags, generator)[1] == (4, 12)
+    predicted = wanted.clone().requires_grad_()
+    far = wanted.clone()
+    far[0, :, :, :, 14:] += 1  # outside of the first clip's window
+    far[1, :, :, 8:, 16:] += 1
+    same, apart = measure(predicted, wanted, flags, generator), measure(far, wanted, flags, generator)
+    assert same.detach().abs().max() < 1e-3
+    assert apart[0] < 1e-3 < apart[1]
+    measure(predicted + 0.5, wanted, flags, generator).sum().backward()
+    assert predicted.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("people", [1, 2])
+def test_decoded_mouths_are_part_of_the_loss(model, people):
+    config = NetworkConfig(tasks=(), decoded_weight=2.0, map_weight=0.0, drop_audio=0.0)
+    batch = _batch(people)
+    batch = {name: value.repeat_interleave(2, -2).repeat_interleave(2, -1) if name in ("latents", "still", "flags",
+             "classes", "masks") else value for name, value in batch.items()}  # fmt: skip
+    batch["ids"] = model.text_encoder.tokenize([""]).expand(2, -1, -1)
+    with_pixels = ClipLoss(config, build_autoencoder())
+    without = ClipLoss(dataclasses.replace(config, decoded_weight=0.0))
+    more, less = (loss(model, batch, 0.5, torch.Generator().manual_seed(3)) for loss in (with_pixels, without))
+    added = float((more["loss"] - less["loss"]).detach())
+    assert added == pytest.approx(2 * float(more["decoded"].detach()), rel=0.05)
 
 
 def test_own_wear_changes_motion_frames_alone(model):

@@ -25,6 +25,7 @@ from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.pipelines import MultiTalkPipeline
 from polytalk.pipelines.components import MiniComponents
 from polytalk.training.autoencoder import build_autoencoder
+from polytalk.training.decoded import DecodedMouths
 from polytalk.training.latents import FACE, MARGIN, MOUTH, LatentPool, LatentPoolConfig
 from polytalk.training.loop import Loop, LoopConfig, load_weights, save_weights
 from polytalk.training.mini import MINI
@@ -69,6 +70,8 @@ class NetworkConfig:
     """Further weight, at most, of what differs from the reference picture: eyelids, the edges of heads that move."""
     channel_power: float = 0.0
     """How far each latent channel counts by what an error in it does to the pixels: 0 not at all, 1 in proportion."""
+    decoded_weight: float = 0.0
+    """Weight of the error of decoded mouths, see `polytalk.training.decoded`."""
     map_weight: float = 0.1
     """Weight of the cross-entropy from the reference maps to the true classes."""
     drop_text: float = 0.1
@@ -196,6 +199,9 @@ class ClipLoss:
         if config.channel_power and autoencoder is not None:
             self.channels = channel_effects(autoencoder) ** config.channel_power
             self.channels = self.channels / self.channels.mean()
+        self.decoded = None
+        if config.decoded_weight and autoencoder is not None:
+            self.decoded = DecodedMouths(autoencoder)
 
     def __call__(
         self, model: MiniNetwork, batch: dict[str, Tensor], true_share: float, generator: torch.Generator
@@ -226,6 +232,12 @@ class ClipLoss:
             maps = [int(torch.randint(len(model.transformer.blocks), (), generator=generator))]
         predicted, reference_maps = predict(model, inputs, sigma, conditions, maps)
         losses = self.errors(predicted, wanted, batch, sigma, known)
+        if self.decoded is not None:
+            is_known = torch.arange(wanted.shape[2]) < known[:, None]
+            seen = torch.where(is_known[:, None, :, None, None], wanted, predicted)
+            error = self.decoded(seen, wanted, batch["flags"], generator) / sigma.clamp(min=0.3)
+            losses["decoded"] = error.mean()
+            losses["loss"] = losses["loss"] + self.config.decoded_weight * losses["decoded"]
         if maps:
             losses["map"] = map_loss(reference_maps[0], batch["classes"].long())
             losses["loss"] = losses["loss"] + self.config.map_weight * losses["map"]

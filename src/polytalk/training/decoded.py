@@ -1,0 +1,62 @@
+"""Errors of latents as the audience sees them: windows around mouths, decoded to pixels."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from polytalk.models.mini_autoencoder import MiniAutoencoder
+from polytalk.training.latents import MOUTH
+
+WINDOW, MARGIN = 8, 1
+"""Cells of a window's sides, and how many of them at its edges only give the decoder its surroundings."""
+CELL = 8
+"""Pixels of a cell."""
+
+
+class DecodedMouths:
+    """Absolute error of pixels, and of their gradients, in one mouth of every clip.
+
+    A squared error of latents has nothing against soft lips, nor against seams between the network's tokens.
+
+    Args:
+        autoencoder: whose decoder is used; it stays as it is.
+    """
+
+    def __init__(self, autoencoder: MiniAutoencoder) -> None:
+        self.autoencoder = copy.deepcopy(autoencoder).float().requires_grad_(False).eval()
+
+    def __call__(self, predicted: Tensor, wanted: Tensor, flags: Tensor, generator: torch.Generator) -> Tensor:
+        """Error (B,) of latents (B, C, F, h, w) against those wanted; flags (B, F, h, w) tell where mouths are."""
+        windows = mouth_windows(flags, generator)
+        with torch.autocast(predicted.device.type, torch.bfloat16):
+            shown = self._decoded(predicted, windows)
+            with torch.no_grad():
+                true = self._decoded(wanted, windows)
+        error = shown - true
+        across, down = error.diff(dim=-1).abs(), error.diff(dim=-2).abs()
+        return error.abs().mean(dim=(1, 2, 3, 4)) + across.mean(dim=(1, 2, 3, 4)) + down.mean(dim=(1, 2, 3, 4))
+
+    def _decoded(self, latents: Tensor, windows: list[tuple[int, int]]) -> Tensor:
+        """Pixels (B, 3, T, n, n) of the inner parts of windows."""
+        parts = [
+            clip[..., top : top + WINDOW, left : left + WINDOW]
+            for clip, (top, left) in zip(latents, windows, strict=True)
+        ]
+        edge = MARGIN * CELL
+        return self.autoencoder.decode(torch.stack(parts))[..., edge:-edge, edge:-edge].float()
+
+
+def mouth_windows(flags: Tensor, generator: torch.Generator) -> list[tuple[int, int]]:
+    """Row and column of a window for every clip, around a random mouth of its flags (B, F, h, w)."""
+    height, width = flags.shape[-2:]
+    places = []
+    for clip in flags:
+        found = (clip == MOUTH).any(dim=0).nonzero()
+        chance = torch.rand((), generator=generator)
+        middle = found[int(chance * len(found))] if len(found) else torch.tensor([height // 2, width // 2])
+        row, column = (int(place) - WINDOW // 2 for place in middle)
+        places.append((min(max(row, 0), height - WINDOW), min(max(column, 0), width - WINDOW)))
+    return places
