@@ -102,7 +102,7 @@ def side_by_side(first: np.ndarray, second: np.ndarray, height: int = 512) -> Im
 
 def drawn(source: str, seed: int) -> Image.Image:
     """The picture of a held-out scene with two people of one source."""
-    config = SceneConfig(height=360, width=640, sources=((source, 1.0),), event_probability=0.0)
+    config = SceneConfig(height=352, width=640, sources=((source, 1.0),), event_probability=0.0)
     return Image.fromarray(held_out_clips(1, people=2, seed=seed, num_frames=5, config=config)[0].reference)
 
 
