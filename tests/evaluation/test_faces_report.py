@@ -80,8 +80,8 @@ def test_the_command_prints_what_it_measured(tmp_path):
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout[done.stdout.index("{") :])
     assert said["scenes"] == 2
-    assert said["recall"] == 1
-    assert said["precision"] > 0.8
+    assert said["recall"] > 0.8  # of six heads
+    assert said["precision"] == 1
     assert {"astronaut.png": 1, "coffee.png": 0}.items() <= {p["name"]: p["found"] for p in said["pictures"]}.items()
     assert (tmp_path / "sheet.png").is_file()
 
