@@ -11,8 +11,8 @@ from polytalk.conditioning.idle_motion import (
     FPS,
     GAZE_SHIFTS_PER_SECOND,
     idle_motion,
+    idle_motions,
     pose_signal,
-    told_motion,
 )
 
 
@@ -53,7 +53,9 @@ def test_the_signal_tells_changes_since_the_picture_but_blinks_as_they_are():
 
 def test_a_clip_is_told_its_part_of_the_video():
     places = np.array([10.0, 2.0])
-    whole, part = (told_motion(7, places, span, 0.4, origin=0) for span in (range(90), range(40, 73)))
+    tracks = idle_motions(7, places, 90, 0.4)
+    whole, part = (np.stack([pose_signal(each, 12, span) for each in tracks]) for span in (None, range(40, 73)))
     assert part.shape == (2, 33, len(CHANNELS))
     assert np.array_equal(whole[:, 40:73], part)
-    assert np.isfinite(told_motion(7, np.array([1.0]), range(9), 0.4)).all()
+    assert tracks[0]["gaze_x"].mean() < tracks[1]["gaze_x"].mean()  # the one on the right looks left
+    assert len(idle_motions(7, np.array([1.0]), 9, 0.4)) == 1

@@ -8,7 +8,7 @@ import torch
 from tiny_model import SIZE, TINY, scene, tiny_components, tiny_pipeline
 
 from polytalk import MultiTalkPipeline
-from polytalk.conditioning.idle_motion import CHANNELS, told_motion
+from polytalk.conditioning.idle_motion import CHANNELS, idle_motions, pose_signal
 from polytalk.pipelines.work import WorkFolder
 
 
@@ -44,7 +44,7 @@ def test_it_reaches_the_picture_and_has_an_amount(pipe):
 def test_clips_are_told_their_parts_of_one_motion(pipe, monkeypatch):
     seen = told_to(pipe, monkeypatch)
     assert len(seen) > 2
-    whole = told_motion(3, np.array([0, 1]), range(40), 0.5)
+    whole = np.stack([pose_signal(each) for each in idle_motions(3, np.array([0, 1]), 40, 0.5)])
     start = 0
     for pose in seen:
         np.testing.assert_array_equal(pose[0].numpy(), whole[:, start : start + pose.shape[2]])

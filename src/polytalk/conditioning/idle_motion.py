@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-FPS = 25.0
+from polytalk.conditioning.speech import FPS
+
 BLINKS_PER_SECOND = 0.3
 """Mean rate of blinks (Poisson); people blink 15-20 times a minute."""
 BLINK = np.array([0.5, 1.0, 1.0, 0.6, 0.2])
@@ -26,6 +27,9 @@ _UNITS = {"gaze_x": 1.0, "gaze_y": 1.0, "brow": 1.0, "dx": 20.0, "dy": 40.0, "sc
           "pitch": 3.0, "lean": 20.0}  # fmt: skip
 """Factors that make the changes of lively people about 0.5 large. Places are in head heights, angles in radians."""
 
+Tracks = Mapping[str, np.ndarray]
+"""Channel -> float array (frames,)."""
+
 
 def smooth_noise(rng: np.random.Generator, count: int, period: float) -> np.ndarray:
     """Smooth random track of (count,) values, mostly within -1..1; `period` is its usual time scale in seconds."""
@@ -36,17 +40,21 @@ def smooth_noise(rng: np.random.Generator, count: int, period: float) -> np.ndar
     return track
 
 
-def pose_signal(tracks: Mapping[str, np.ndarray], origin: int = 0) -> np.ndarray:
-    """The signal float32 (T, len(CHANNELS)) of one person's tracks, each (T,).
+def pose_signal(tracks: Tracks, origin: int = 0, span: range | None = None) -> np.ndarray:
+    """The signal float32 (T, len(CHANNELS)) of one person's tracks, each (N,).
 
     Args:
         tracks: blink, 0 open to 1 shut; gaze_x, gaze_y, brow; dx, dy, lean in head heights; scale; roll, yaw, pitch.
         origin: frame that the reference picture shows; all but blinks is told as the change since then.
+        span: T frames of the N; all of them if None.
     """
-    signal = np.ones((len(tracks["blink"]), len(CHANNELS)), np.float32)
+    part = slice(None) if span is None else slice(span.start, span.stop)
+    signal = np.ones((len(tracks["blink"][part]), len(CHANNELS)), np.float32)
     for place, name in enumerate(CHANNELS[1:], start=1):
-        values = np.log(tracks[name]) if name == "scale" else tracks[name]
-        signal[:, place] = values if name == "blink" else _UNITS[name] * (values - values[origin])
+        values, before = tracks[name][part], tracks[name][origin]
+        if name == "scale":
+            values, before = np.log(values), np.log(before)
+        signal[:, place] = values if name == "blink" else _UNITS[name] * (values - before)
     return signal
 
 
@@ -83,20 +91,18 @@ def idle_motion(seed: int, person: int, count: int, amount: float, towards: floa
     }
 
 
-def told_motion(seed: int, places: np.ndarray, span: range, amount: float, origin: int = 0) -> np.ndarray:
-    """The signal float32 (P, T, len(CHANNELS)) for some frames of a video.
+def idle_motions(seed: int, places: np.ndarray, count: int, amount: float) -> list[Tracks]:
+    """The tracks of everybody in a video.
 
     Args:
         seed: of the video.
         places: (P,) where everybody is, from left to right in any unit; people look to each other now and then.
-        span: frames of the video.
+        count: frames.
         amount: see `idle_motion`.
-        origin: frame of the video that the reference picture shows, at most the last of ``span``.
     """
     rank = np.argsort(np.argsort(places))
     towards = 1 - 2 * rank / max(1, len(places) - 1) if len(places) > 1 else np.zeros(1)
-    tracks = [idle_motion(seed, person, span.stop, amount, float(side)) for person, side in enumerate(towards)]
-    return np.stack([pose_signal(track, origin)[span.start :] for track in tracks])
+    return [idle_motion(seed, person, count, amount, float(side)) for person, side in enumerate(towards)]
 
 
 def _at_times(rng: np.random.Generator, count: int, rate: float, shape: np.ndarray) -> np.ndarray:

@@ -15,10 +15,10 @@ from polytalk.conditioning.idle_motion import (
     BLINKS_PER_SECOND,
     BROW_RAISE,
     BROW_RAISES_PER_SECOND,
-    FPS,
     GAZE_SHIFTS_PER_SECOND,
     smooth_noise,
 )
+from polytalk.conditioning.speech import FPS
 
 Tracks = dict[str, np.ndarray]
 """Field of `Pose` -> float array (frames,)."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from polytalk.conditioning.speech import encode_speech
+from polytalk.conditioning.speech import encode_speech, num_feature_frames
 from polytalk.models.mini_speech_encoder import MiniSpeechEncoder
 from polytalk.pipelines.multitalk import model_folder
 
@@ -39,7 +39,7 @@ class VoiceReader:
         """Opening, width, rounding (P, T, 3), about 0..1, of voices float32 (P, samples) at 16 kHz."""
 
         def encode(samples: torch.Tensor) -> torch.Tensor:
-            return self._encoder(samples[None], samples.shape[-1] // 640)[0]
+            return self._encoder(samples[None], num_feature_frames(samples.shape[-1]))[0]
 
         features = encode_speech(tracks, encode).features.flatten(2)
         return (features.float() @ self._weight.T + self._bias).clamp(0, 1).numpy()

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from polytalk.conditioning.idle_motion import told_motion
+from polytalk.conditioning.idle_motion import Tracks, idle_motions, pose_signal
 from polytalk.conditioning.picture import to_network
 from polytalk.conditioning.speech import FPS
 from polytalk.diffusion import draw_noise, sample
@@ -228,17 +228,25 @@ class ClipChain:
             windows = self.scene.gate(windows, clip.start)
         return windows[list(self.cast.people)]
 
-    def _told(self, clip: Clip) -> Tensor | None:
-        """What the cast does unasked, (people, T, channels); None where the network decides, or a source video."""
+    @cached_property
+    def _idle_motion(self) -> list[Tracks] | None:
+        """What everybody does unasked in the whole video; None where the network decides, or a source video."""
         amount, network = self.settings.idle_motion, self.components.transformer
         if amount is None or self.scene.source is not None or not network.config.get("pose_channels", 0):
             return None
         seed = self.seed if self.generator is None else self.generator.initial_seed()
-        columns = torch.arange(self.home.shape[-1])
-        sides = (self.home.float() * columns).sum(dim=(1, 2)) / self.home.sum(dim=(1, 2)).clamp(min=1)
+        masks = self.scene.masks.float()
+        columns = (masks.sum(dim=1) * torch.arange(masks.shape[-1])).sum(dim=1) / masks.sum(dim=(1, 2)).clamp(min=1)
+        length = max(clip.start + clip.num_frames for clip in self.clips)
+        return idle_motions(seed or 0, columns.numpy(), length, amount)
+
+    def _told(self, clip: Clip) -> Tensor | None:
+        """What the cast does unasked in a clip, (people, T, channels), if the network is told."""
+        if self._idle_motion is None:
+            return None
         span = range(clip.start, clip.start + clip.num_frames)
-        told = told_motion(seed or 0, sides.numpy(), span, amount, self.origin)
-        return torch.from_numpy(told[list(self.cast.people)]).to(self.components.device)
+        told = [pose_signal(self._idle_motion[person], self.origin, span) for person in self.cast.people]
+        return torch.from_numpy(np.stack(told)).to(self.components.device)
 
     @torch.no_grad()
     def _make(self, clip: Clip) -> Tensor:
