@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from polytalk.models.mini_autoencoder import MiniAutoencoder
+from polytalk.training.autoencoder import gradients
 from polytalk.training.latents import MOUTH
 
 WINDOW, MARGIN = 8, 1
@@ -36,8 +37,8 @@ class DecodedMouths:
             with torch.no_grad():
                 true = self._decoded(wanted, windows)
         error = shown - true
-        across, down = error.diff(dim=-1).abs(), error.diff(dim=-2).abs()
-        return error.abs().mean(dim=(1, 2, 3, 4)) + across.mean(dim=(1, 2, 3, 4)) + down.mean(dim=(1, 2, 3, 4))
+        parts = [part.abs().mean(dim=(1, 2, 3, 4)) for part in (error, *gradients(error))]
+        return torch.stack(parts).sum(dim=0)
 
     def _decoded(self, latents: Tensor, windows: list[tuple[int, int]]) -> Tensor:
         """Pixels (B, 3, T, n, n) of the inner parts of windows."""
