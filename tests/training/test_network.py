@@ -220,3 +220,57 @@ def test_guidance_of_the_teacher_is_the_samplers(model, scales):
 def test_impossible_distillations_are_refused(wrong):
     with pytest.raises(PolytalkError):
         DistillationConfig(tasks=(), **wrong)
+
+
+def _twins(model: MiniNetwork) -> dict[str, torch.Tensor]:
+    batch = {**_batch(), "ids": model.text_encoder.tokenize([""]).expand(2, -1, -1), "twins": torch.tensor(True)}
+    for name in ("still", "picture", "masks", "classes", "pose"):
+        batch[name] = batch[name][:1].expand(2, *batch[name].shape[1:]).clone()
+    return batch
+
+
+def test_twins_share_all_that_is_drawn_by_chance(model):
+    config = NetworkConfig(
+        tasks=(), motion_frames=(0.3, 0.7), own_wear=1.0, motion_blur=0.5, motion_offset=0.1, drop_fill=0.5,
+        drop_text=0.5, drop_pose=0.5, drop_audio=0.0,
+    )  # fmt: skip
+    batch = _twins(model)
+    for name in ("latents", "features", "flags"):
+        batch[name] = batch[name][:1].expand(2, *batch[name].shape[1:]).clone()
+    seen = []
+
+    class Kept(ClipLoss):
+        def compare(self, model, inputs, *others):
+            seen.append(inputs)
+            return super().compare(model, inputs, *others)
+
+    for seed in range(6):
+        Kept(config)(model, batch, 0.5, torch.Generator().manual_seed(seed))
+        assert torch.equal(seen[-1][0], seen[-1][1])
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_weight_of_twins_counts_the_difference_alone(model):
+    batch = _twins(model)
+    clean, sigma, known = batch["latents"], torch.full((2,), 0.5), torch.ones(2, dtype=torch.long)
+
+    def error(weight: float, predicted: torch.Tensor) -> float:
+        loss = ClipLoss(NetworkConfig(tasks=(), twin_weight=weight))
+        return float(loss.errors(predicted, clean, batch, sigma, known)["loss"])
+
+    common = clean + torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(0))
+    assert error(0.0, common) == pytest.approx(error(4.0, common), rel=1e-5)
+    opposite = clean + torch.tensor([1.0, -1.0]).view(2, 1, 1, 1, 1)
+    assert error(1.0, opposite) == pytest.approx(3 * error(0.0, opposite), rel=1e-5)
+    heard = ClipLoss(NetworkConfig(tasks=())).errors(common, clean, batch, sigma, known)["heard"]
+    assert float(heard) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_twins_begin_with_the_picture_as_in_use(model):
+    batch, known = _twins(model), torch.tensor([1, 1])
+    loss = ClipLoss(NetworkConfig(tasks=(), picture_first=1.0))
+    begun = loss.begun(batch, known, torch.Generator().manual_seed(0))["latents"]
+    assert torch.equal(begun[:, :, 0], batch["still"][:, :, 0])
+    assert torch.equal(begun[:, :, 1:], batch["latents"][:, :, 1:])
+    later = loss.begun(batch, known + 1, torch.Generator().manual_seed(0))["latents"]
+    assert torch.equal(later, batch["latents"])

@@ -25,6 +25,7 @@ from polytalk.training.network import (
     MiniNetwork,
     Mixture,
     NetworkConfig,
+    alike,
     compile_blocks,
     load_parts,
     noised,
@@ -82,8 +83,10 @@ class DistillationLoss(ClipLoss):
         self, model: MiniNetwork, batch: dict[str, Tensor], true_share: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Weighted squared error of the clean latent against the teacher's, and of the reference map."""
-        config, clean = self.config, batch["latents"].float()
-        known = self.known_frames(len(clean), clean.shape[2], generator)
+        config, twins = self.config, "twins" in batch
+        known = alike(self.known_frames(len(batch["latents"]), batch["latents"].shape[2], generator), twins)
+        batch = self.begun(batch, known, generator)
+        clean = batch["latents"].float()
         same = torch.Generator()
         same.set_state(generator.get_state())
         with torch.no_grad():
@@ -115,18 +118,18 @@ class DistillationLoss(ClipLoss):
         generator: torch.Generator,
     ) -> Tensor:  # fmt: skip
         """Noisy latents (B, C, F, h, w) before a step: a noised clip, or where the student has come to."""
-        sigmas, clean = self.config.sigmas, batch["latents"].float()
+        sigmas, clean, twins = self.config.sigmas, batch["latents"].float(), "twins" in batch
         if torch.rand((), generator=generator) >= self.config.own_states:
-            return noised(clean, sigmas[step].expand(len(clean)), generator)
+            return noised(clean, sigmas[step].expand(len(clean)), generator, twins)
         frames = torch.arange(clean.shape[2]).view(1, 1, -1, 1, 1)
         is_known = frames < known.view(-1, 1, 1, 1, 1)
-        state = torch.randn(clean.shape, generator=generator)
+        state = alike(torch.randn(clean.shape, generator=generator), twins)
         for index in range(step):
             level = sigmas[index].expand(len(clean))
             inputs = self.inputs(batch, state, known, generator)
             found, _ = predict(model, inputs, level, told)
             state = found + sigmas[index + 1] / sigmas[index] * (state - found)
-            state = torch.where(is_known, noised(clean, sigmas[index + 1].expand(len(clean)), generator), state)
+            state = torch.where(is_known, noised(clean, sigmas[index + 1].expand(len(clean)), generator, twins), state)
         return state
 
 

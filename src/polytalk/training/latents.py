@@ -38,7 +38,7 @@ class LatentPoolConfig:
     clips: int
     """Number of clips."""
     seed: int = 0
-    """First seed; clip i has seed + i."""
+    """First seed; clip i has seed + i, of twins both have seed + i // 2."""
     people: int = 1
     """People in every clip."""
     scene: dict[str, Any] = field(default_factory=dict)
@@ -47,6 +47,8 @@ class LatentPoolConfig:
     """Share of clips with overlapping speech."""
     silent: float = 0.05
     """Share of clips without any sound (the image-to-video task)."""
+    twins: bool = False
+    """Clips 2n and 2n + 1 are one scene, in which other things are said: see `ClipLoss`. An even number of clips."""
     voices: str = "runs/voices"
     """Folder of the speech bank."""
     workers: int = 2
@@ -63,6 +65,8 @@ class Job:
     overlap: float
     silent: float
     voices: str
+    talk: int = 0
+    """Which of the things that may be said in the scene."""
 
 
 _banks: dict[str, Any] = {}
@@ -78,7 +82,7 @@ def draw_example(job: Job) -> dict[str, np.ndarray | str]:
     torch.set_num_threads(1)
     if job.voices not in _banks:
         _banks[job.voices] = SpeechBank(job.voices, held_out=False)
-    rng = np.random.default_rng([job.seed, 1])
+    rng = np.random.default_rng([job.seed, 1 + job.talk])
     scene = SceneConfig(people=(job.people, job.people), **job.scene)
     overlap = bool(rng.random() < job.overlap)
     conversation = draw_conversation(_banks[job.voices], rng, job.people, scene.num_frames, overlap, CONTEXT / 25)
@@ -199,7 +203,11 @@ class LatentPool:
     ) -> None:  # fmt: skip
         """Draw and encode what is missing; goes on where an interrupted run stopped."""
         c, first = self.config, made["clips"]
-        jobs = [Job(c.seed + i, c.people, c.scene, c.overlap, c.silent, c.voices) for i in range(first, c.clips)]
+        each = 2 if c.twins else 1
+        jobs = [
+            Job(c.seed + i // each, c.people, c.scene, c.overlap, c.silent, c.voices, i % each)
+            for i in range(first, c.clips)
+        ]
         arrays = {f.stem: np.load(f, mmap_mode="r+") for f in self.folder.glob("*.npy")} if first else {}
         rows = draw_rows(jobs, c.workers, (autoencoder, speech, text))
         for i, row in enumerate(track(rows, f"{self.folder.name}: drawing", total=len(jobs)), start=first):
@@ -212,6 +220,13 @@ class LatentPool:
                 for array in arrays.values():
                     array.flush()  # type: ignore[attr-defined]
                 mark.write_text(json.dumps({**made, "clips": i + 1}))
+
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Random clips; of a pool of twins, pairs, one after the other, and the mark "twins"."""
+        if not self.config.twins:
+            return self.batch(torch.randint(len(self), (count,), generator=generator).numpy())
+        pairs = torch.randperm(len(self) // 2, generator=generator)[: count // 2, None]
+        return {**self.batch((2 * pairs + torch.arange(2)).flatten().numpy()), "twins": torch.tensor(True)}
 
     def batch(self, indices: np.ndarray) -> dict[str, Tensor]:
         """The clips of the given indices, stacked; bfloat16 tensors where they were stored so."""

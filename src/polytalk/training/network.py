@@ -72,6 +72,8 @@ class NetworkConfig:
     """How far each latent channel counts by what an error in it does to the pixels: 0 not at all, 1 in proportion."""
     decoded_weight: float = 0.0
     """Weight of the error of decoded mouths, see `polytalk.training.decoded`."""
+    twin_weight: float = 0.0
+    """Further weight of the difference between twins: what the sound alone makes of a scene."""
     map_weight: float = 0.1
     """Weight of the cross-entropy from the reference maps to the true classes."""
     drop_text: float = 0.1
@@ -80,6 +82,8 @@ class NetworkConfig:
     """Share of steps without sound, as the guidance's unconditional branch sees them."""
     motion_frames: tuple[float, ...] = (0.7, 0.2, 0.1)
     """Shares of clips whose first 1, 2, ... latent frames are known."""
+    picture_first: float = 0.0
+    """Share of twins with one known frame that begin with the reference picture, as in use, whatever is said then."""
     motion_noise: float = 0.05
     """Largest deviation of the noise on motion frames, drawn per clip. This and the next two are the wear of earlier
     clips, so that the network trusts the reference picture more than its own output."""
@@ -135,16 +139,21 @@ def build_transformer() -> MultiTalkTransformer3DModel:
     )
 
 
+def alike(values: Tensor, twins: bool) -> Tensor:
+    """Random values (B, ...), of twins the same for both of a pair."""
+    return values[: len(values) // 2].repeat_interleave(2, dim=0) if twins else values
+
+
 def sample_sigmas(count: int, shift: float, generator: torch.Generator) -> Tensor:
     """Noise levels (count,): stratified uniform, moved towards 1 by the sampler's shift."""
     uniform = (torch.rand(count, generator=generator) + torch.randperm(count, generator=generator)) / count
     return (shift * uniform / (1 + (shift - 1) * uniform)).clamp(0.02, 1.0)
 
 
-def noised(clean: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+def noised(clean: Tensor, sigma: Tensor, generator: torch.Generator, twins: bool = False) -> Tensor:
     """Latents (B, C, F, h, w) at noise levels (B,)."""
     level = sigma.view(-1, 1, 1, 1, 1)
-    return (1 - level) * clean + level * torch.randn(clean.shape, generator=generator)
+    return (1 - level) * clean + level * alike(torch.randn(clean.shape, generator=generator), twins)
 
 
 def windows(features: Tensor) -> Tensor:
@@ -207,19 +216,20 @@ class ClipLoss:
         self, model: MiniNetwork, batch: dict[str, Tensor], true_share: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Weighted squared error of the clean latent, and the cross-entropy of one block's reference map."""
-        config = self.config
+        config, twins = self.config, "twins" in batch
+        size = len(batch["latents"])
+        sigma = alike(sample_sigmas(size, config.shift, generator), twins)
+        known = alike(self.known_frames(size, batch["latents"].shape[2], generator), twins)
+        batch = self.begun(batch, known, generator)
         clean = batch["latents"].float()
-        size = len(clean)
-        sigma = sample_sigmas(size, config.shift, generator)
-        known = self.known_frames(size, clean.shape[2], generator)
         conditions = self.conditions(model, batch, true_share, generator)
         error = None
         if torch.rand((), generator=generator) < config.own_wear:
-            high = 0.6 + 0.4 * torch.rand(size, generator=generator)
-            worn = self.inputs(batch, noised(clean, high, generator), torch.ones_like(known), generator)
+            high = alike(0.6 + 0.4 * torch.rand(size, generator=generator), twins)
+            worn = self.inputs(batch, noised(clean, high, generator, twins), torch.ones_like(known), generator)
             # with gradients on: the same compiled graph
             error = predict(model, worn, high, conditions)[0].detach() - clean
-        inputs = self.inputs(batch, noised(clean, sigma, generator), known, generator, error)
+        inputs = self.inputs(batch, noised(clean, sigma, generator, twins), known, generator, error)
         return self.compare(model, inputs, clean, batch, sigma, known, conditions, generator)
 
     def compare(
@@ -247,23 +257,32 @@ class ClipLoss:
         self, model: MiniNetwork, batch: dict[str, Tensor], true_share: float, generator: torch.Generator
     ) -> Conditions:
         """What the network is told of a batch; prompts, and now and then all sound, are dropped."""
-        config, dtype = self.config, model.transformer.dtype
+        config, dtype, twins = self.config, model.transformer.dtype, "twins" in batch
         ids = batch["ids"].long()
         size, people = len(ids), batch["masks"].shape[1]
-        dropped = torch.rand(size, generator=generator) < config.drop_text
+        dropped = alike(torch.rand(size, generator=generator) < config.drop_text, twins)
         ids = torch.where(dropped[:, None, None], model.text_encoder.tokenize([""]), ids)
         picture = batch["picture"].permute(0, 3, 1, 2).to(dtype).div(127.5).sub(1)
         text, image = model.text_encoder(ids), model.image_encoder(picture)
-        told = torch.rand(size, generator=generator) >= config.drop_pose
+        told = alike(torch.rand(size, generator=generator) >= config.drop_pose, twins)
         pose = (batch["pose"] * told[:, None, None, None]).to(dtype)
         audio = windows(batch["features"].to(dtype))
         if torch.rand((), generator=generator) < config.drop_audio:
             audio = torch.zeros_like(audio)
         if people == 1:
             return Conditions(text, image, audio, pose)
-        use_true = torch.rand(size, generator=generator) < true_share
+        use_true = alike(torch.rand(size, generator=generator) < true_share, twins)
         labels = torch.where(use_true[:, None, None, None], batch["classes"].long(), -1)
         return Conditions(text, image, audio, pose, batch["masks"], labels)
+
+    def begun(self, batch: dict[str, Tensor], known: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """The batch, some of its twins with the reference picture in place of their first latent frame."""
+        share, latents = self.config.picture_first, batch["latents"]
+        if not share or "twins" not in batch:
+            return batch
+        chosen = alike((torch.rand(len(known), generator=generator) < share) & (known == 1), True)
+        first = torch.where(chosen.view(-1, 1, 1, 1, 1), batch["still"][:, :, :1], latents[:, :, :1])
+        return {**batch, "latents": torch.cat([first, latents[:, :, 1:]], dim=2)}
 
     def known_frames(self, size: int, frames: int, generator: torch.Generator) -> Tensor:
         """Latent frames (B,) that are known at a clip's beginning."""
@@ -280,26 +299,30 @@ class ClipLoss:
         size, _, frames, height, width = clean.shape
         is_known = (torch.arange(frames) < known[:, None]).view(size, 1, frames, 1, 1)
         still = frames_of(batch["still"].float(), frames)
-        filled = (torch.rand(size, generator=generator) >= config.drop_fill).view(-1, 1, 1, 1, 1)
-        worn = torch.where((known > 1).view(-1, 1, 1, 1, 1), self._wear(clean, known, generator, error), clean)
+        twins = "twins" in batch
+        filled = alike(torch.rand(size, generator=generator) >= config.drop_fill, twins).view(-1, 1, 1, 1, 1)
+        worn = torch.where((known > 1).view(-1, 1, 1, 1, 1), self._wear(clean, known, generator, error, twins), clean)
         condition = torch.where(is_known, worn, still * filled)
         mask = is_known.float().expand(-1, 4, -1, height, width)
         return torch.cat([noisy, mask, condition], dim=1)
 
-    def _wear(self, clean: Tensor, known: Tensor, generator: torch.Generator, error: Tensor | None) -> Tensor:
+    def _wear(
+        self, clean: Tensor, known: Tensor, generator: torch.Generator, error: Tensor | None, twins: bool
+    ) -> Tensor:
         """Latents (B, C, F, h, w) as the end of an earlier, imperfect clip might show them."""
         config = self.config
         per_clip = (len(clean), 1, 1, 1, 1)
         mean = F.avg_pool3d(clean, (1, 3, 3), 1, (0, 1, 1), count_include_pad=False)
-        worn = torch.lerp(clean, mean, config.motion_blur * torch.rand(per_clip, generator=generator))
+        worn = torch.lerp(clean, mean, config.motion_blur * alike(torch.rand(per_clip, generator=generator), twins))
         noise = torch.rand(per_clip, generator=generator) * torch.randn(clean.shape, generator=generator)
-        offset = torch.randn((*clean.shape[:2], 1, 1, 1), generator=generator)
+        noise, offset = alike(noise, twins), torch.randn((*clean.shape[:2], 1, 1, 1), generator=generator)
+        offset = alike(offset, twins)
         worn = worn + config.motion_noise * noise + config.motion_offset * offset
         if error is None:
             return worn
         # a clip's last frames are the next one's motion frames
         moved = torch.stack([each.roll(int(count), dims=1) for each, count in zip(error, known, strict=True)])
-        return worn + 1.2 * torch.rand(per_clip, generator=generator) * moved
+        return worn + 1.2 * alike(torch.rand(per_clip, generator=generator), twins) * moved
 
     def errors(
         self, predicted: Tensor, clean: Tensor, batch: dict[str, Tensor], sigma: Tensor, known: Tensor
@@ -316,17 +339,37 @@ class ClipLoss:
         weight = weight * unknown
         level = 1 / sigma.clamp(min=0.3)
         weighted = (squared * self.channels.view(-1, 1, 1, 1)).mean(dim=1)
+        if "twins" in batch:
+            apart = 0.5 * (pairs_apart(predicted) - pairs_apart(clean)).square()
+            apart = (apart * self.channels.view(-1, 1, 1, 1)).mean(dim=1).repeat_interleave(2, dim=0)
+            weighted = weighted + config.twin_weight * apart
         per_clip = (weighted * weight).mean(dim=(1, 2, 3)) * level
         mouths = (flags == MOUTH) * unknown
         faces = (flags == FACE) * unknown
         high = (sigma > 0.7).float()[:, None, None, None]
+        heard = {"heard": _heard(predicted, clean, mouths)} if "twins" in batch else {}
         return {
             "loss": per_clip.mean(),
+            **heard,
             "mouth": _mean_where(error, mouths),
             "mouth_noisy": _mean_where(error, mouths * high),
             "face": _mean_where(error, faces),
             "all": _mean_where(error, unknown.expand_as(error)),
         }
+
+
+def pairs_apart(values: Tensor) -> Tensor:
+    """Differences (B / 2, ...) between twins (B, ...)."""
+    return values[0::2] - values[1::2]
+
+
+@torch.no_grad()
+def _heard(predicted: Tensor, clean: Tensor, mouths: Tensor) -> Tensor:
+    """Share of the difference between twins' mouths that is predicted."""
+    where = (mouths[0::2] + mouths[1::2]).clamp(max=1)[:, None]
+    true = pairs_apart(clean)
+    missed = ((pairs_apart(predicted) - true).square() * where).sum()
+    return 1 - missed / (true.square() * where).sum().clamp(min=1e-6)
 
 
 @torch.no_grad()
@@ -373,8 +416,7 @@ class Mixture:
     def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
         """One batch, all of one pool (see `LatentPool.batch`)."""
         choice = int(torch.multinomial(self.shares, 1, generator=generator))
-        pool = self.pools[choice]
-        return pool.batch(torch.randint(len(pool), (self.tasks[choice].batch,), generator=generator).numpy())
+        return self.pools[choice].draw(self.tasks[choice].batch, generator)
 
 
 def compile_blocks(model: MiniNetwork) -> None:
