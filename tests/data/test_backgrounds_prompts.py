@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from polytalk.conditioning.gestures import ACTIONS, CAMERA, WALK, pulse, ramp
+from polytalk.conditioning.idle_motion import BLINKS_PER_SECOND
 from polytalk.data.backgrounds import MARGIN, PAINTERS, draw_background
-from polytalk.data.motion import ACTIONS, BLINKS_PER_SECOND, CAMERA, WALK, idle, occasional, pulse, ramp
+from polytalk.data.motion import idle, occasional
 from polytalk.data.picture_io import bundled_pictures, folder_pictures, load_picture
 from polytalk.data.prompts import EVENT_WORDS, write_prompt
 from polytalk.data.scenes import SceneConfig, draw_clip

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polytalk.conditioning.gestures import ACTIONS, CAMERA, WALK
 from polytalk.data.characters import SOURCES, register
-from polytalk.data.motion import ACTIONS, CAMERA, WALK
 from polytalk.data.prompts import EVENT_WORDS
 from polytalk.data.scenes import SceneConfig, draw_clip
 from polytalk.errors import PolytalkError

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from polytalk.conditioning.gestures import ACTIONS
 from polytalk.data.characters import SOURCES
-from polytalk.data.motion import ACTIONS, idle
+from polytalk.data.motion import idle
 from polytalk.data.prompts import EVENT_WORDS
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.actions import (

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from polytalk.conditioning.idle_motion import BLINK
 from polytalk.data.characters import SOURCES
-from polytalk.data.motion import BLINK, idle
+from polytalk.data.motion import idle
 from polytalk.evaluation.drawn_faces import draw_faces, track_poses
 from polytalk.evaluation.face_reader import FaceReader, FaceTrack
 from polytalk.evaluation.liveliness import Liveliness, blinks, gaze_shifts

@@ -9,6 +9,8 @@ from tiny_model import SIZE, TINY, scene, tiny_components, tiny_pipeline
 
 from polytalk import MultiTalkPipeline
 from polytalk.conditioning.idle_motion import CHANNELS, idle_motions, pose_signal
+from polytalk.pipelines.clips import Clip
+from polytalk.pipelines.motion import MotionPlan, heads
 from polytalk.pipelines.work import WorkFolder
 
 
@@ -18,8 +20,8 @@ def pipe() -> MultiTalkPipeline:
     return MultiTalkPipeline(components, dataclasses.replace(TINY, idle_motion=0.5))
 
 
-def run(pipe, **choices):
-    return pipe(scene(seconds=0.8), size=SIZE, seed=3, **choices).frames
+def run(pipe, prompt="they talk", **choices):
+    return pipe(scene(seconds=0.8, prompt=prompt), size=SIZE, seed=3, **choices).frames
 
 
 def told_to(pipe, monkeypatch, **choices):
@@ -67,3 +69,59 @@ def test_a_stopped_run_goes_on_with_the_same_motion(pipe, tmp_path):
     clips.close()
     resumed = pipe(wanted, size=SIZE, seed=3, work=WorkFolder(tmp_path / "work", resume=True)).frames
     np.testing.assert_array_equal(resumed, run(pipe))
+
+
+def test_what_a_prompt_asks_for_is_told(pipe, monkeypatch):
+    still = told_to(pipe, monkeypatch)
+    monkeypatch.undo()
+    nodding = told_to(pipe, monkeypatch, prompt="The one on the right nods.")
+    change = np.abs(np.concatenate([(a - b).numpy()[0] for a, b in zip(nodding, still, strict=True)], axis=1))
+    pitch = CHANNELS.index("pitch")
+    assert change[1, :, pitch].max() > 1
+    assert not change[0].any()
+
+
+def test_networks_that_know_fewer_channels_are_told_those(monkeypatch):
+    few = MultiTalkPipeline(tiny_components(pose_channels=5), dataclasses.replace(TINY, idle_motion=0.5))
+    assert {pose.shape[-1] for pose in told_to(few, monkeypatch)} == {5}
+
+
+def test_the_condition_shows_heads_where_they_are_told_to_be(pipe):
+    moving = MultiTalkPipeline(pipe.components, dataclasses.replace(pipe.config, move_reference=True))
+    wanted = scene(seconds=0.8, boxes=True)
+    plain, moved = (each(wanted, size=SIZE, seed=3).frames for each in (pipe, moving))
+    assert (plain != moved).any()
+    untold = [
+        MultiTalkPipeline(pipe.components, dataclasses.replace(TINY, move_reference=moves))(wanted, size=SIZE, seed=3)
+        for moves in (False, True)
+    ]
+    np.testing.assert_array_equal(untold[0].frames, untold[1].frames)
+
+
+def test_whoever_walks_takes_their_label_along(pipe):
+    prepared = pipe.prepare(scene(seconds=2.0, boxes=True, prompt="The one on the left walks to the other side."), SIZE)
+    plan = MotionPlan(prepared, 3, 50, 0.2)
+    first, last = Clip(0, 0, 9, 0, 9), Clip(5, 40, 9, 1, 8)
+    labels = plan.labels([0, 1], Clip(0, 0, 41, 0, 41), prepared.masks)
+    assert labels.shape == (11, 2, 3)
+    assert (labels[0] == -1).all()
+    assert labels[-1, :, 0].tolist() == [1, 1]
+    assert labels[-1, :, -1].tolist() == [0, 0]
+    assert plan.labels([0, 1], last, prepared.masks) is None
+    assert plan.labels([0], first, prepared.masks) is None
+
+
+def test_the_camera_moves_only_where_it_is_asked_to(pipe):
+    asked = pipe.prepare(scene(seconds=2.0, prompt="The camera moves in."), SIZE)
+    clip = Clip(0, 0, 9, 0, 9)
+    assert MotionPlan(asked, 3, 50, 0.2).camera_moves(clip)
+    assert not MotionPlan(pipe.prepare(scene(seconds=2.0), SIZE), 3, 50, 0.2).camera_moves(clip)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 6), (1, 4, 6)])
+def test_heads_are_the_upper_ends_of_masks(shape):
+    masks = torch.zeros(shape, dtype=torch.bool)
+    masks[:, 1:, 2:4] = True
+    head = heads(masks)[0]
+    assert (head.x, head.y, head.height) == (24.0, 20.0, 24.0)
+    assert heads(masks & False)[0].height > 0

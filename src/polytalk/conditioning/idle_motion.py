@@ -1,8 +1,8 @@
-"""What people do without being asked, as a signal for networks that can be told: blinks, gazes, small motions of heads.
+"""What people do besides speaking, as a signal for networks that can be told; and what they do without being asked.
 
 A few sampling steps predict the mean of all that might happen, and the mean of all blinks is no blink. So the small
-model is told when and how: in training by the scene's truth, in use by the random process below. What the prompt asks
-for is not in the signal.
+model is told when and how: in training by the scene's truth, in use by the random process below and by what the prompt
+asks for (`polytalk.conditioning.prompted`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from polytalk.conditioning.gestures import Tracks
 from polytalk.conditioning.speech import FPS
 
 BLINKS_PER_SECOND = 0.3
@@ -21,14 +22,15 @@ GAZE_SHIFTS_PER_SECOND = 0.7
 BROW_RAISES_PER_SECOND = 0.25
 BROW_RAISE = np.hanning(14)[1:-1]
 
-CHANNELS = ("given", "blink", "gaze_x", "gaze_y", "brow", "dx", "dy", "scale", "roll", "yaw", "pitch", "lean")
-"""Channels of the signal. The first is 1 where somebody's motion is told and 0 where it is not."""
+CHANNELS = ("given", "blink", "gaze_x", "gaze_y", "brow", "dx", "dy", "scale", "roll", "yaw", "pitch", "lean", "smile",
+            "hand", "hand_angle", "place", "zoom")  # fmt: skip
+"""Channels of the signal, of which a network may know the first ones. The very first is 1 where motion is told."""
 _UNITS = {"gaze_x": 1.0, "gaze_y": 1.0, "brow": 1.0, "dx": 20.0, "dy": 40.0, "scale": 40.0, "roll": 8.0, "yaw": 3.0,
-          "pitch": 3.0, "lean": 20.0}  # fmt: skip
+          "pitch": 3.0, "lean": 20.0, "smile": 1.0, "hand": 1.0, "hand_angle": 2.0, "place": 1.0,
+          "zoom": 4.0}  # fmt: skip
 """Factors that make the changes of lively people about 0.5 large. Places are in head heights, angles in radians."""
-
-Tracks = Mapping[str, np.ndarray]
-"""Channel -> float array (frames,)."""
+_LARGEST = 3.0
+"""Soft limit of the signal."""
 
 
 def smooth_noise(rng: np.random.Generator, count: int, period: float) -> np.ndarray:
@@ -40,25 +42,33 @@ def smooth_noise(rng: np.random.Generator, count: int, period: float) -> np.ndar
     return track
 
 
-def pose_signal(tracks: Tracks, origin: int = 0, span: range | None = None) -> np.ndarray:
+def pose_signal(tracks: Mapping[str, np.ndarray], origin: int = 0, span: range | None = None) -> np.ndarray:
     """The signal float32 (T, len(CHANNELS)) of one person's tracks, each (N,).
 
     Args:
-        tracks: blink, 0 open to 1 shut; gaze_x, gaze_y, brow; dx, dy, lean in head heights; scale; roll, yaw, pitch.
+        tracks: blink, 0 open to 1 shut; gaze_x, gaze_y, brow, smile; dx, dy, lean and place (from left to right) in
+            head heights; scale; roll, yaw, pitch; hand, 0 down to 1 up, hand_angle, and hand_side, -1 left or 1 right;
+            zoom of the camera. What is missing does not change.
         origin: frame that the reference picture shows; all but blinks is told as the change since then.
         span: T frames of the N; all of them if None.
     """
     part = slice(None) if span is None else slice(span.start, span.stop)
     signal = np.ones((len(tracks["blink"][part]), len(CHANNELS)), np.float32)
     for place, name in enumerate(CHANNELS[1:], start=1):
-        values, before = tracks[name][part], tracks[name][origin]
-        if name == "scale":
-            values, before = np.log(values), np.log(before)
-        signal[:, place] = values if name == "blink" else _UNITS[name] * (values - before)
+        if name not in tracks:
+            signal[:, place] = 0.0
+            continue
+        track = tracks[name]
+        if name in ("scale", "zoom"):
+            track = np.log(track)
+        if name == "hand":
+            track = track * tracks["hand_side"]
+        change = track[part] if name == "blink" else _UNITS[name] * (track[part] - track[origin])
+        signal[:, place] = _LARGEST * np.tanh(change / _LARGEST)
     return signal
 
 
-def idle_motion(seed: int, person: int, count: int, amount: float, towards: float = 0.0) -> dict[str, np.ndarray]:
+def idle_motion(seed: int, person: int, count: int, amount: float, towards: float = 0.0) -> Tracks:
     """Random tracks of one person who is not asked for anything; longer ones begin like shorter ones.
 
     Args:
@@ -88,6 +98,9 @@ def idle_motion(seed: int, person: int, count: int, amount: float, towards: floa
         "yaw": 0.19 * noise(7, 1.9),
         "pitch": 0.21 * noise(8, 0.9),
         "lean": 0.03 * noise(9, 2.2),
+        **{name: np.zeros(count) for name in ("smile", "hand", "hand_angle", "place")},
+        "hand_side": np.ones(count),
+        "zoom": np.ones(count),
     }
 
 

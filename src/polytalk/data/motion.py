@@ -1,4 +1,4 @@
-"""How people move: sway, turns, blinks and gazes, and the events that prompts speak of.
+"""How people move unasked: sway, turns, blinks and gazes.
 
 A person's motion is a dictionary of float arrays, one value per frame, named like the fields of `Pose`; positions are
 in head heights relative to the place of the person until `scenes` puts them into the frame.
@@ -6,10 +6,9 @@ in head heights relative to the place of the person until `scenes` puts them int
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
+from polytalk.conditioning.gestures import Tracks
 from polytalk.conditioning.idle_motion import (
     BLINK,
     BLINKS_PER_SECOND,
@@ -19,21 +18,6 @@ from polytalk.conditioning.idle_motion import (
     smooth_noise,
 )
 from polytalk.conditioning.speech import FPS
-
-Tracks = dict[str, np.ndarray]
-"""Field of `Pose` -> float array (frames,)."""
-
-
-def ramp(count: int, start: int, end: int) -> np.ndarray:
-    """0 until `start`, then smoothly to 1 at `end` (cosine)."""
-    position = np.clip((np.arange(count) - start) / max(1, end - start), 0.0, 1.0)
-    return 0.5 - 0.5 * np.cos(np.pi * position)
-
-
-def pulse(count: int, start: int, end: int) -> np.ndarray:
-    """0, smoothly to 1 in the first quarter of [start, end), held, and back in the last quarter."""
-    edge = max(2, (end - start) // 4)
-    return ramp(count, start, start + edge) - ramp(count, end - edge, end)
 
 
 def occasional(rng: np.random.Generator, count: int, rate: float, shape: np.ndarray) -> np.ndarray:
@@ -94,69 +78,3 @@ def random_mouth(rng: np.random.Generator, count: int, talking: bool) -> np.ndar
         track[:, 1] = 0.5 + 0.45 * smooth_noise(rng, count, 0.5)
         track[:, 2] = np.clip(0.2 + 0.7 * smooth_noise(rng, count, 0.6), 0, 1) * (track[:, 0] > 0)
     return np.clip(track, 0, 1).astype(np.float32)
-
-
-def _nods(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
-    count = len(tracks["pitch"])
-    envelope = pulse(count, start, end)
-    tracks["pitch"] += envelope * 1.5 * np.sin(2 * np.pi * (np.arange(count) - start) / 12.5)
-    tracks["dy"] += envelope * 0.035 * np.sin(2 * np.pi * (np.arange(count) - start) / 12.5)
-
-
-def _shakes(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
-    count = len(tracks["yaw"])
-    envelope = pulse(count, start, end)
-    tracks["yaw"] = (1 - 0.7 * envelope) * tracks["yaw"] + envelope * 0.85 * np.sin(
-        2 * np.pi * (np.arange(count) - start) / 12.0
-    )
-
-
-def _waves(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
-    count = len(tracks["hand"])
-    tracks["hand"] += pulse(count, start, end)
-    tracks["hand_angle"] += 0.38 * np.sin(2 * np.pi * (np.arange(count) - start) / 9.0) * pulse(count, start, end)
-
-
-def _raises(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
-    tracks["hand"] += 0.9 * pulse(len(tracks["hand"]), start, end)
-
-
-def _smiles(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
-    envelope = ramp(len(tracks["smile"]), start, start + 8)
-    tracks["smile"] = (1 - envelope) * tracks["smile"] + envelope * 1.0
-    tracks["brow"] += 0.3 * envelope
-
-
-def _looks(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
-    envelope = ramp(len(tracks["yaw"]), start, start + 9)
-    tracks["yaw"] = (1 - envelope) * tracks["yaw"] + envelope * 0.95 * side
-    tracks["gaze_x"] = (1 - envelope) * tracks["gaze_x"] + envelope * 0.9 * side
-
-
-def _leans(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
-    envelope = ramp(len(tracks["scale"]), start, max(end, start + 12))
-    tracks["scale"] = tracks["scale"] * (1 + 0.22 * envelope)
-    tracks["dy"] += 0.05 * envelope
-
-
-def _closes(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
-    tracks["blink"] = np.maximum(tracks["blink"], pulse(len(tracks["blink"]), start, end))
-
-
-def _tilts(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
-    tracks["roll"] = tracks["roll"] + rng.choice([-1.0, 1.0]) * 0.28 * ramp(len(tracks["roll"]), start, start + 10)
-
-
-def _brows(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:
-    tracks["brow"] = tracks["brow"] + 1.3 * pulse(len(tracks["brow"]), start, end)
-
-
-Action = Callable[[np.random.Generator, Tracks, int, int, float], None]
-ACTIONS: dict[str, Action] = {
-    "nods": _nods, "shakes the head": _shakes, "waves": _waves, "raises a hand": _raises, "smiles": _smiles,
-    "looks to the other": _looks, "leans in": _leans, "closes the eyes": _closes, "tilts the head": _tilts,
-    "raises the brows": _brows,
-}  # fmt: skip
-"""What one person can do: changes their tracks between two frames; the last argument is the side the others are on.
-The camera's move and the walk to the other side are made by `scenes`."""
-CAMERA, WALK = "camera moves in", "walks to the other side"

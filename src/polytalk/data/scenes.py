@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import skia
 
+from polytalk.conditioning.gestures import ACTIONS, CAMERA, WALK, Tracks, ramp
 from polytalk.conditioning.idle_motion import pose_signal, smooth_noise
 from polytalk.data.backgrounds import MARGIN, draw_background
 from polytalk.data.character import Character, Pose
 from polytalk.data.characters import SOURCES
-from polytalk.data.motion import ACTIONS, CAMERA, WALK, Tracks, idle, ramp, random_mouth
+from polytalk.data.motion import idle, random_mouth
 from polytalk.data.picture_io import bundled_pictures, folder_pictures
 from polytalk.data.prompts import Event, write_prompt
 from polytalk.data.vector_kit import picture, raster
@@ -122,8 +124,13 @@ class DrawnClip:
     """float32 (T, P, 4): left, top, right, bottom in pixels, room for the widest opening; may leave the frame."""
     face_boxes: np.ndarray
     """float32 (T, P, 4): the same around the head."""
+    reference_boxes: np.ndarray
+    """float32 (P, 4): the same in the reference."""
+    motion: tuple[Tracks, ...]
+    """Each person's motion since the reference, see `polytalk.conditioning.puppet`: T frames, and one of the reference
+    before them."""
     pose: np.ndarray
-    """float32 (T, P, channels): what everybody does unasked, as `polytalk.conditioning.idle_motion` tells it."""
+    """float32 (T, P, channels): what everybody does besides speaking, see `conditioning.idle_motion`."""
     speaking: np.ndarray
     """bool (T, P)."""
     audio: np.ndarray
@@ -148,8 +155,6 @@ class _Stage:
     place: np.ndarray
     """(N, P, 2) where the heads would be without sway, pixels."""
     tracks: list[Tracks]
-    pose: np.ndarray
-    """(N, P, channels): `tracks` before anything happened."""
     mouth: np.ndarray
     """(N, P, 3)."""
     zoom: np.ndarray
@@ -158,13 +163,16 @@ class _Stage:
     """(N, 2) as shares of the frame."""
 
 
-def draw_clip(seed: int, config: SceneConfig, conversation: Conversation | None = None) -> DrawnClip:
+def draw_clip(
+    seed: int, config: SceneConfig, conversation: Conversation | None = None, happening: int = 0
+) -> DrawnClip:
     """Draw the clip of a seed; equal arguments give equal clips.
 
     Args:
         seed: which clip.
         config: what kind of clips.
         conversation: voices with mouth tracks; without one, mouths move at random and the sound is silence.
+        happening: which of the events that might happen to the same people in the same place.
 
     Raises:
         PolytalkError: the conversation has another number of frames than the config, or more than four people.
@@ -174,7 +182,7 @@ def draw_clip(seed: int, config: SceneConfig, conversation: Conversation | None 
     lead = 0
     if rng.random() < config.reference_lead_probability:
         lead = int(rng.integers(1, config.reference_lead + 1)) if config.reference_lead else 0
-    stage, events = _arrange(rng, config, mouth, speaking, lead)
+    stage, events = _arrange(rng, config, mouth, speaking, lead, (seed, happening) if happening else ())
     names = [name for name, _ in config.backgrounds]
     weights = np.array([weight for _, weight in config.backgrounds])
     pictures = folder_pictures(config.photo_folder) if config.photo_folder else bundled_pictures()
@@ -195,7 +203,9 @@ def draw_clip(seed: int, config: SceneConfig, conversation: Conversation | None 
         mouth=stage.mouth[lead:],
         mouth_boxes=mouth_boxes[first:],
         face_boxes=face_boxes[first:],
-        pose=stage.pose[lead:],
+        reference_boxes=face_boxes[0],
+        motion=tuple(_since_reference(stage, person, lead) for person in range(len(stage.people))),
+        pose=_signal(stage)[lead:],
         speaking=speaking,
         audio=audio,
         prompt=prompt,
@@ -230,7 +240,12 @@ def _voices(
 
 
 def _arrange(
-    rng: np.random.Generator, config: SceneConfig, mouth: np.ndarray, speaking: np.ndarray, lead: int
+    rng: np.random.Generator,
+    config: SceneConfig,
+    mouth: np.ndarray,
+    speaking: np.ndarray,
+    lead: int,
+    happening: Sequence[int],
 ) -> tuple[_Stage, tuple[Event, ...]]:
     """Choose people, places, motion and events."""
     count, total = mouth.shape[1], config.num_frames + lead
@@ -257,13 +272,32 @@ def _arrange(
     # Half of the cameras stand still.
     pan_size = 0.035 * config.camera_motion * float(rng.random() < 0.5)
     pan = pan_size * np.stack([smooth_noise(rng, total, 5.0), 0.4 * smooth_noise(rng, total, 5.0)], axis=1)
-    pose = np.stack([pose_signal(track) for track in tracks], axis=1)
-    stage = _Stage(people, order, size, places, tracks, pose, full_mouth, np.full(total, 1.0 + 2 * pan_size), pan)
+    stage = _Stage(people, order, size, places, tracks, full_mouth, np.full(total, 1.0 + 2 * pan_size), pan)
+    apart = replace(
+        stage, tracks=[{name: track.copy() for name, track in each.items()} for each in tracks], place=places.copy()
+    )
     events = _happen(rng, config, stage, towards, lead)
-    for person, track in enumerate(tracks):
+    if happening:  # the draws that follow are the same
+        stage, events = apart, _happen(np.random.default_rng(happening), config, apart, towards, lead)
+    for person, track in enumerate(stage.tracks):
         opening = full_mouth[:, person, 0]
         track["smile"] = track["smile"] * (1 - (1 - SMILE_WHILE_SPEAKING) * np.clip(3 * opening, 0, 1))
     return stage, events
+
+
+def _since_reference(stage: _Stage, person: int, lead: int) -> Tracks:
+    tracks = {**stage.tracks[person], "place": stage.place[:, person, 0] / stage.size[person], "zoom": stage.zoom}
+    return {name: np.concatenate([track[:1], track[lead:]]) for name, track in tracks.items()}
+
+
+def _signal(stage: _Stage) -> np.ndarray:
+    """(N, P, channels)."""
+    places = stage.place[..., 0] / stage.size
+    told = [
+        pose_signal({**track, "place": places[:, person], "zoom": stage.zoom})
+        for person, track in enumerate(stage.tracks)
+    ]
+    return np.stack(told, axis=1)
 
 
 def _places(rng: np.random.Generator, config: SceneConfig, order: list[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torchmetrics import Metric
 
-from polytalk.data.motion import ACTIONS, CAMERA
+from polytalk.conditioning.gestures import ACTIONS, CAMERA
 from polytalk.data.prompts import EVENT_WORDS
 from polytalk.data.scenes import DrawnClip
 from polytalk.errors import PolytalkError

@@ -13,9 +13,9 @@ import numpy as np
 import skia
 
 import polytalk.data.sources  # noqa: F401  (registers further characters)
+from polytalk.conditioning.gestures import Tracks
 from polytalk.data.backgrounds import MARGIN, draw_background
 from polytalk.data.character import Character, Pose
-from polytalk.data.motion import Tracks
 from polytalk.data.picture_io import bundled_pictures
 from polytalk.data.scenes import SceneConfig
 from polytalk.data.vector_kit import raster

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from polytalk.data.motion import CAMERA
+from polytalk.conditioning.gestures import CAMERA
 from polytalk.data.scenes import DrawnClip
 from polytalk.evaluation.actions import ActionRate, acting_person, camera_zoom, figures
 from polytalk.evaluation.binding import GIVEN_FRAMES, BindingReport

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from polytalk.conditioning.idle_motion import Tracks, idle_motions, pose_signal
 from polytalk.conditioning.picture import to_network
 from polytalk.conditioning.speech import FPS
 from polytalk.diffusion import draw_noise, sample
@@ -27,6 +26,7 @@ from polytalk.pipelines.config import PipelineConfig, RunSettings
 from polytalk.pipelines.denoising import GuidedVelocity, branch_conditioning
 from polytalk.pipelines.dubbing import ClipGuide
 from polytalk.pipelines.following import Appearance, follow, have_moved
+from polytalk.pipelines.motion import MotionPlan
 from polytalk.pipelines.observing import ClipObserver, SeenClip
 from polytalk.pipelines.offload import HOST
 from polytalk.pipelines.options import LoadOptions
@@ -195,6 +195,14 @@ class ClipChain:
             return self.picture[:, :, 0]
         return to_network(self.reference[0]).to(self.picture)[:, :, 0]
 
+    def _moved_picture(self, clip: Clip) -> Tensor | None:
+        """The reference picture with heads that move as everybody is told to in a clip, (1, 3, T, H, W) in -1..1."""
+        if self._motion is None or not self.config.move_reference:
+            return None
+        pixels = _to_pixels(self._reference_picture()[0][:, None])[0]
+        _, where = self.reference or (None, self.home)
+        return _to_network(torch.from_numpy(self._motion.picture(pixels, where, self.origin, clip))).to(self.picture)
+
     def _choose_picture(self, clip: Clip) -> None:
         """Take the picture that a clip shows; where it is another than before, the clip begins with it: a cut.
 
@@ -229,24 +237,21 @@ class ClipChain:
         return windows[list(self.cast.people)]
 
     @cached_property
-    def _idle_motion(self) -> list[Tracks] | None:
-        """What everybody does unasked in the whole video; None where the network decides, or a source video."""
+    def _motion(self) -> MotionPlan | None:
+        """How everybody moves in the whole video; None where the network decides, or a source video."""
         amount, network = self.settings.idle_motion, self.components.transformer
         if amount is None or self.scene.source is not None or not network.config.get("pose_channels", 0):
             return None
         seed = self.seed if self.generator is None else self.generator.initial_seed()
-        masks = self.scene.masks.float()
-        columns = (masks.sum(dim=1) * torch.arange(masks.shape[-1])).sum(dim=1) / masks.sum(dim=(1, 2)).clamp(min=1)
-        length = max(clip.start + clip.num_frames for clip in self.clips)
-        return idle_motions(seed or 0, columns.numpy(), length, amount)
+        return MotionPlan(self.scene, seed or 0, max(clip.start + clip.num_frames for clip in self.clips), amount)
 
     def _told(self, clip: Clip) -> Tensor | None:
-        """What the cast does unasked in a clip, (people, T, channels), if the network is told."""
-        if self._idle_motion is None:
+        """How the cast moves in a clip, (people, T, channels), if the network is told."""
+        if self._motion is None:
             return None
         span = range(clip.start, clip.start + clip.num_frames)
-        told = [pose_signal(self._idle_motion[person], self.origin, span) for person in self.cast.people]
-        return torch.from_numpy(np.stack(told)).to(self.components.device)
+        told = self._motion.told(self.cast.people, self.origin, span)
+        return told[..., : self.components.transformer.config["pose_channels"]].to(self.components.device)
 
     @torch.no_grad()
     def _make(self, clip: Clip) -> Tensor:
@@ -254,7 +259,7 @@ class ClipChain:
         latents = self._sample(clip)
         self._report(Stage.DECODE, clip, self.settings.schedule.num_steps)
         video = self.components.decode_video(latents).float().clamp(-1, 1)
-        shown = self._shown(video)
+        shown = self._shown(clip, video)
         if self.settings.carry_over == "latent":
             motion, decoded = (frames[:, :, -self.settings.planner.motion_frames :] for frames in (shown, video))
             self.carried = carried_latents(self.components, latents, motion, None if shown is video else decoded)
@@ -269,7 +274,12 @@ class ClipChain:
             self._guide = self.scene.source.guide(self.components, clip)
             self.masks = self._guide.masks.to(self.components.device)
         condition = build_condition(
-            self.components, self.known, self._reference_picture(), clip.num_frames, self.config.fill_condition
+            self.components,
+            self.known,
+            self._reference_picture(),
+            clip.num_frames,
+            self.config.fill_condition,
+            self._moved_picture(clip),
         )
         if self._guide is not None and self.config.fill_condition == "reference":
             condition = self._guide.fill(condition, latent_frames(self.known.shape[2]))
@@ -280,12 +290,14 @@ class ClipChain:
         with step_cache or nullcontext():
             return self._denoise(clip, velocity, condition)
 
-    def _shown(self, video: Tensor) -> Tensor:
+    def _shown(self, clip: Clip, video: Tensor) -> Tensor:
         """A clip (1, 3, T, H, W) in -1..1 as the audience sees it; itself if that is as decoded."""
         if self._guide is not None:
             return self._guide.composite(video)  # its colours are held by what is around them
         still_only = self.settings.colour_region == "still"
         matched = match_colour(video, self.picture, self.settings.colour_strength, still_only=still_only)
+        if self._motion is not None and self._motion.camera_moves(clip):
+            return matched
         return hold_still(matched, self.picture, self.settings.hold_still, self._near_people(video.shape[-2:]))
 
     def _near_people(self, size: Sequence[int]) -> Tensor:
@@ -328,7 +340,9 @@ class ClipChain:
             self._told(clip),
         )
         masks = self.masks[list(self.cast.people)] if len(self.cast.people) > 1 else None
-        parallel = self.options.parallel
+        parallel, labels = self.options.parallel, None
+        if self._motion is not None and masks is not None and parallel is None:
+            labels = self._motion.labels(self.cast.people, clip, self.masks)
         # where blocks divide the predictions themselves, or ranks do, the network is called once for all
         ranks_divide = parallel is not None and parallel.guidance > 1
         in_turn = self.options.chunks_branches and not ranks_divide
@@ -342,6 +356,7 @@ class ClipChain:
             step_cache=step_cache,
             in_turn=in_turn,
             home=HOST if self.options.transformer_offloaded else None,
+            given_labels=None if labels is None else labels.to(parts.device),
         )
 
     def _denoise(self, clip: Clip, velocity: GuidedVelocity, condition: Tensor) -> Tensor:

@@ -70,6 +70,9 @@ class PipelineConfig:
     idle_motion: float | None = None
     """How lively people are unasked, 0 (only blinks, gazes and brows) to 1, for networks that can be told (see
     `polytalk.conditioning.idle_motion`); None leaves it to the network."""
+    move_reference: bool = False
+    """Whether heads in the condition's reference picture move as people are told to (see
+    `polytalk.conditioning.puppet`)."""
     fill_condition: Literal["zero", "reference"] = "zero"
     """What the condition shows where no frame is known: mid grey as in the release, or the reference picture."""
     keep_picture: bool = False

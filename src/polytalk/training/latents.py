@@ -17,6 +17,8 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from polytalk.conditioning.puppet import Head, moved_picture
+from polytalk.data.scenes import DrawnClip
 from polytalk.models.mini_autoencoder import MiniAutoencoder
 from polytalk.models.mini_speech_encoder import MiniSpeechEncoder
 from polytalk.models.mini_text_encoder import MiniTextEncoder
@@ -48,7 +50,7 @@ class LatentPoolConfig:
     silent: float = 0.05
     """Share of clips without any sound (the image-to-video task)."""
     twins: bool = False
-    """Clips 2n and 2n + 1 are one scene, in which other things are said: see `ClipLoss`. An even number of clips."""
+    """Clips 2n and 2n + 1 are one scene, in which other things are said and happen: see `ClipLoss`. An even number."""
     voices: str = "runs/voices"
     """Folder of the speech bank."""
     workers: int = 2
@@ -66,7 +68,7 @@ class Job:
     silent: float
     voices: str
     talk: int = 0
-    """Which of the things that may be said in the scene."""
+    """Which of the things that may be said and happen in the scene."""
 
 
 _banks: dict[str, Any] = {}
@@ -89,7 +91,7 @@ def draw_example(job: Job) -> dict[str, np.ndarray | str]:
     if rng.random() < job.silent:
         arrays = {name: 0 * getattr(conversation, name) for name in ("audio", "mouth", "speaking", "lead", "trail")}
         conversation = dataclasses.replace(conversation, **arrays)
-    clip = draw_clip(job.seed, scene, conversation)
+    clip = draw_clip(job.seed, scene, conversation, job.talk)
     gain = 10 ** (rng.uniform(-6, 6, (job.people, 1)) / 20)
     return {
         "frames": clip.frames,
@@ -100,7 +102,18 @@ def draw_example(job: Job) -> dict[str, np.ndarray | str]:
         "pose": clip.pose,
         "audio": (standardised(conversation.with_context) * gain).astype(np.float32),
         "prompt": clip.prompt,
+        "guide": _guide(clip, np.random.default_rng([job.seed, 77])),
     }
+
+
+def _guide(clip: DrawnClip, rng: np.random.Generator) -> np.ndarray:
+    """The reference picture moved as people move, uint8 (T, H, W, 3); heads are known about as well as in use."""
+    heads = []
+    for left, top, right, bottom in clip.reference_boxes:
+        height = float(bottom - top)
+        x, y, size = (left + right) / 2, (top + bottom) / 2, rng.uniform(0.94, 1.06)
+        heads.append(Head(x + rng.uniform(-0.04, 0.04) * height, y + rng.uniform(-0.04, 0.04) * height, height * size))
+    return moved_picture(clip.reference, heads, clip.motion, 0, range(1, len(clip.frames) + 1))
 
 
 _encoders: list[Encoders] = []
@@ -170,7 +183,7 @@ def region_flags(boxes: np.ndarray, frames: int, height: int, width: int) -> np.
 class LatentPool:
     """Memory-mapped clips. Shapes, N clips, P people, T frames, F latent frames, h and w on the latent grid:
 
-    latents (N, 16, F, h, w), still (N, 16, S, h, w), features (N, P, T+4, layers, channels), all bfloat16;
+    latents, guide (N, 16, F, h, w), still (N, 16, S, h, w), features (N, P, T+4, layers, channels), all bfloat16;
     picture (N, H, W, 3), flags (N, F, h, w), classes (N, F, h/2, w/2) uint8; masks (N, P, h, w) bool;
     ids (N, text_len, grams) int16; mouth (N, P, T, 3), pose (N, P, T, channels) float16.
     """
@@ -261,6 +274,7 @@ def encode_example(
     return {
         "latents": _bits(latents),
         "still": _bits(still),
+        "guide": _bits(autoencoder.encode(pixels(example["guide"]).permute(3, 0, 1, 2)[None])[0]),
         "features": _bits(features[:, index]),
         "picture": example["reference"],
         "flags": region_flags(example["boxes"], latent_frames, height, width),

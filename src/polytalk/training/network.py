@@ -67,7 +67,7 @@ class NetworkConfig:
     face_weight: float = 2.0
     """Weight of faces in the loss."""
     change_weight: float = 0.0
-    """Further weight, at most, of what differs from the reference picture: eyelids, the edges of heads that move."""
+    """Further weight, at most, of what differs from what the condition shows: eyelids, the edges of heads that move."""
     channel_power: float = 0.0
     """How far each latent channel counts by what an error in it does to the pixels: 0 not at all, 1 in proportion."""
     decoded_weight: float = 0.0
@@ -264,8 +264,7 @@ class ClipLoss:
         ids = torch.where(dropped[:, None, None], model.text_encoder.tokenize([""]), ids)
         picture = batch["picture"].permute(0, 3, 1, 2).to(dtype).div(127.5).sub(1)
         text, image = model.text_encoder(ids), model.image_encoder(picture)
-        told = alike(torch.rand(size, generator=generator) >= config.drop_pose, twins)
-        pose = (batch["pose"] * told[:, None, None, None]).to(dtype)
+        pose = batch["pose"].to(dtype)
         audio = windows(batch["features"].to(dtype))
         if torch.rand((), generator=generator) < config.drop_audio:
             audio = torch.zeros_like(audio)
@@ -276,12 +275,19 @@ class ClipLoss:
         return Conditions(text, image, audio, pose, batch["masks"], labels)
 
     def begun(self, batch: dict[str, Tensor], known: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """The batch, some of its twins with the reference picture in place of their first latent frame."""
-        share, latents = self.config.picture_first, batch["latents"]
-        if not share or "twins" not in batch:
+        """The batch as the network gets it: how people move is not told of some, some twins begin with the picture.
+
+        Its "shown" is what the condition shows where no frame is known, (B, C, F, h, w).
+        """
+        config, latents, twins = self.config, batch["latents"], "twins" in batch
+        told = alike(torch.rand(len(known), generator=generator) >= config.drop_pose, twins)
+        still = frames_of(batch["still"], latents.shape[2])
+        shown = torch.where(told.view(-1, 1, 1, 1, 1), batch["guide"], still) if "guide" in batch else still
+        batch = {**batch, "pose": batch["pose"] * told.view(-1, 1, 1, 1), "shown": shown}
+        if not config.picture_first or not twins:
             return batch
-        chosen = alike((torch.rand(len(known), generator=generator) < share) & (known == 1), True)
-        first = torch.where(chosen.view(-1, 1, 1, 1, 1), batch["still"][:, :, :1], latents[:, :, :1])
+        chosen = alike((torch.rand(len(known), generator=generator) < config.picture_first) & (known == 1), twins)
+        first = torch.where(chosen.view(-1, 1, 1, 1, 1), still[:, :, :1], latents[:, :, :1])
         return {**batch, "latents": torch.cat([first, latents[:, :, 1:]], dim=2)}
 
     def known_frames(self, size: int, frames: int, generator: torch.Generator) -> Tensor:
@@ -298,11 +304,11 @@ class ClipLoss:
         clean = batch["latents"].float()
         size, _, frames, height, width = clean.shape
         is_known = (torch.arange(frames) < known[:, None]).view(size, 1, frames, 1, 1)
-        still = frames_of(batch["still"].float(), frames)
+        shown = _shown(batch)
         twins = "twins" in batch
         filled = alike(torch.rand(size, generator=generator) >= config.drop_fill, twins).view(-1, 1, 1, 1, 1)
         worn = torch.where((known > 1).view(-1, 1, 1, 1, 1), self._wear(clean, known, generator, error, twins), clean)
-        condition = torch.where(is_known, worn, still * filled)
+        condition = torch.where(is_known, worn, shown * filled)
         mask = is_known.float().expand(-1, 4, -1, height, width)
         return torch.cat([noisy, mask, condition], dim=1)
 
@@ -329,7 +335,7 @@ class ClipLoss:
     ) -> dict[str, Tensor]:
         """Weighted squared error of predicted latents against those wanted, and its plain means over regions."""
         flags = batch["flags"]
-        change = (clean - frames_of(batch["still"].float(), clean.shape[2])).square().mean(dim=1)
+        change = (clean - _shown(batch)).square().mean(dim=1)
         config = self.config
         squared = (predicted - clean).square()
         error = squared.mean(dim=1)
@@ -385,6 +391,11 @@ def channel_effects(autoencoder: MiniAutoencoder) -> Tensor:
         disturbed[:, channel] += error
         effects.append((model.decode(disturbed) - before).square().mean())
     return torch.stack(effects)
+
+
+def _shown(batch: dict[str, Tensor]) -> Tensor:
+    """What the condition shows where no frame is known, (B, C, F, h, w)."""
+    return batch["shown"].float() if "shown" in batch else frames_of(batch["still"].float(), batch["latents"].shape[2])
 
 
 def frames_of(still: Tensor, frames: int) -> Tensor:

@@ -1,0 +1,176 @@
+"""The reference picture with its heads moved as people are told to move: what a clip's condition shows.
+
+A network that starts from a standing picture has to draw every head anew wherever it sways to. Moving the picture's own
+pixels first, as a plane, leaves it what a plane cannot show: mouths, eyelids, turns, and what comes out from behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor
+
+PIVOT = 0.49
+"""Heads roll around a point so far below their middle; in box heights, as all that follows."""
+SIZE = 0.88
+"""Height of a head, the unit of its motion, in heights of the box around it."""
+GROWTH = 0.15
+"""Heads that grow rise from the shoulders: how far their middle sinks per relative growth."""
+YAW, PITCH = 0.15, 0.06
+"""How far features move across a face for each radian of a turn or nod."""
+REACH = 0.75
+"""Half-axis of what moves with a head, vertical; it fades from 0.6 of that on."""
+FACE = (0.34, 0.42)
+"""Half-axes of a face's features."""
+BODY = 0.55
+"""Half the width of somebody's shoulders, of those who walk."""
+
+STEP = 4
+"""Pixels between the places for which motion is worked out."""
+
+Tracks = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a head is in the picture, pixels."""
+
+    x: float
+    """Of its middle."""
+    y: float
+    height: float
+    """Of a box around it."""
+
+
+def moved_picture(
+    picture: np.ndarray, heads: Sequence[Head], tracks: Sequence[Tracks], origin: int, frames: Sequence[int]
+) -> np.ndarray:
+    """The picture as a video in which heads move.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        heads: in it.
+        tracks: of everybody, see `polytalk.conditioning.idle_motion.pose_signal`.
+        origin: frame of the tracks that the picture shows.
+        frames: of the tracks, T.
+
+    Returns:
+        uint8 (T, H, W, 3).
+    """
+    changes = [_changes(track, origin, frames) for track in tracks]
+    video = _swayed(picture, heads, changes)
+    walked = np.array([np.abs(change["place"]) * head.height > 1 for head, change in zip(heads, changes, strict=True)])
+    behind = _without(picture, heads) if walked.any() else None
+    for row in np.flatnonzero(walked.any(axis=0)):
+        assert behind is not None
+        ways = [float(change["place"][row]) * SIZE * head.height for head, change in zip(heads, changes, strict=True)]
+        video[row] = _walked(video[row], behind, heads, ways)
+    for row in np.flatnonzero(np.abs(changes[0]["zoom"] - 1) > 1e-3):
+        video[row] = _zoomed(video[row], heads, float(changes[0]["zoom"][row]))
+    return video
+
+
+def _changes(track: Tracks, origin: int, frames: Sequence[int]) -> dict[str, np.ndarray]:
+    """Motion since the picture, each (T,)."""
+    rows, found = list(frames), {}
+    for name in ("dx", "dy", "roll", "yaw", "pitch", "place"):
+        found[name] = track[name][rows] - track[name][origin] if name in track else np.zeros(len(rows))
+    for name in ("scale", "zoom"):
+        found[name] = track[name][rows] / track[name][origin] if name in track else np.ones(len(rows))
+    return found
+
+
+def _swayed(picture: np.ndarray, heads: Sequence[Head], changes: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """Heads moved, turned and grown, (T, H, W, 3); what is between them and what stands still is stretched."""
+    height, width, _ = picture.shape
+    x, y = (pixels[::STEP, ::STEP] + (STEP - 1) / 2 for pixels in _pixels(picture.shape))
+    count = len(changes[0]["dx"])
+    shift, total = torch.zeros(count, 2, *x.shape), torch.full((count, 1, *x.shape), 1e-6)
+    for head, change in zip(heads, changes, strict=True):
+        near, from_x, from_y = _came_from(x, y, head, change)
+        shift += (near * near)[:, None] * torch.stack([from_x - x, from_y - y], dim=1)
+        total += near[:, None]
+    shift = F.interpolate(shift / total, size=(height, width), mode="bilinear", align_corners=False)
+    x, y = _pixels(picture.shape)
+    return _taken(picture, x + shift[:, 0], y + shift[:, 1])
+
+
+def _came_from(x: Tensor, y: Tensor, head: Head, change: Mapping[str, np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:
+    """How much places (H, W) belong to a head, and where in the picture they were: (T, H, W) each."""
+    unit = head.height
+    told = {name: torch.from_numpy(np.asarray(track)).float().view(-1, 1, 1) for name, track in change.items()}
+    dx = told["dx"] * SIZE * unit
+    dy = (told["dy"] * SIZE + GROWTH * (told["scale"] - 1)) * unit
+    off_x, off_y = x - head.x - dx, y - head.y - dy
+    near = _fade((torch.hypot(off_x / (0.8 * REACH * unit), off_y / (REACH * unit)) - 0.6) / 0.4)
+    # turned back around the neck, shrunk around the middle
+    sine, cosine, neck = torch.sin(-told["roll"]), torch.cos(told["roll"]), PIVOT * unit
+    turned_x = cosine * off_x - sine * (off_y - neck)
+    turned_y = neck + sine * off_x + cosine * (off_y - neck)
+    from_x, from_y = turned_x / told["scale"], turned_y / told["scale"]
+    inside = _fade(torch.hypot(from_x / (FACE[0] * unit), from_y / (FACE[1] * unit)) * 2 - 1)
+    from_x = from_x - YAW * unit * told["yaw"] * inside
+    from_y = from_y - PITCH * unit * told["pitch"] * inside
+    return near, head.x + from_x, head.y + from_y
+
+
+def _pixels(size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Middles of the pixels of a picture (H, W, ...), (H, W) each: from the left, from the top."""
+    y, x = torch.meshgrid(torch.arange(size[0]) + 0.5, torch.arange(size[1]) + 0.5, indexing="ij")
+    return x, y
+
+
+def _taken(picture: np.ndarray, x: Tensor, y: Tensor) -> np.ndarray:
+    """Pictures (T, H, W, 3) of a picture's pixels from places (T, H, W) in it, its edges beyond them."""
+    height, width, _ = picture.shape
+    grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=-1)
+    pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float()
+    found = F.grid_sample(pixels.expand(len(grid), -1, -1, -1), grid, padding_mode="border", align_corners=False)
+    return found.permute(0, 2, 3, 1).round().to(torch.uint8).numpy()
+
+
+def _fade(share: Tensor) -> Tensor:
+    """1 up to 0, then smoothly to 0 at 1."""
+    return 0.5 + 0.5 * torch.cos(np.pi * share.clamp(0, 1))
+
+
+def _outline(head: Head, size: Sequence[int]) -> np.ndarray:
+    """(H, W, 1) 0..1: a head and the shoulders under it."""
+    x, y = _pixels(size)
+    unit = head.height
+    skull = _fade((torch.hypot((x - head.x) / (0.45 * unit), (y - head.y) / (0.55 * unit)) - 0.95) * 5)
+    across = _fade(((x - head.x).abs() / (BODY * unit) - 0.95) * 5)
+    below = _fade((head.y + 0.5 * unit - y) / (0.1 * unit))
+    return torch.maximum(skull, across * below)[..., None].numpy()
+
+
+def _without(picture: np.ndarray, heads: Sequence[Head]) -> np.ndarray:
+    """The picture with everybody painted over by what is around them."""
+    people = np.max([_outline(head, picture.shape) for head in heads], axis=0) > 0.05
+    if people.all():
+        return picture
+    _, (rows, columns) = ndimage.distance_transform_edt(people[..., 0], return_indices=True)
+    soft = ndimage.gaussian_filter(picture[rows, columns], (4, 4, 0))
+    return np.where(people, soft, picture)
+
+
+def _walked(shown: np.ndarray, behind: np.ndarray, heads: Sequence[Head], ways: Sequence[float]) -> np.ndarray:
+    """People cut out and put where they have walked to, so many pixels to the right, larger ones in front."""
+    canvas = behind.astype(np.float32)
+    x, y = (pixels[None] for pixels in _pixels(shown.shape))
+    for head, way in sorted(zip(heads, ways, strict=True), key=lambda pair: pair[0].height):
+        cover = _outline(Head(head.x + way, head.y, head.height), shown.shape)
+        canvas = canvas * (1 - cover) + _taken(shown, x - way, y)[0] * cover
+    return canvas.round().astype(np.uint8)
+
+
+def _zoomed(shown: np.ndarray, heads: Sequence[Head], zoom: float) -> np.ndarray:
+    """Nearer, around the middle of the heads."""
+    middle_x, middle_y = (float(np.mean([getattr(head, axis) for head in heads])) for axis in "xy")
+    x, y = (pixels[None] for pixels in _pixels(shown.shape))
+    return _taken(shown, middle_x + (x - middle_x) / zoom, middle_y + (y - middle_y) / zoom)[0]
