@@ -72,6 +72,13 @@ def test_a_picture_in_which_nobody_is_found_still_works(files, model):
     assert len(read_video("talk.mp4")[0]) == 20
 
 
+def test_what_a_prompt_asks_for_is_said_before(files, talk, model):
+    prompt = "Two people. The one on the right waves. The camera moves in."
+    result = generate(model, "--image", talk / "demo.png", *TWO, "--prompt", prompt, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "Asked for in the prompt: speaker 2 waves; camera moves in." in " ".join(result.stderr.split())
+
+
 def test_no_find_gives_the_same_video_and_says_nothing_of_people(files, model):
     assert generate(model, "--image", "two.png", *TWO, "--quiet").exit_code == 0
     found = read_video("talk.mp4")[0]

@@ -195,10 +195,21 @@ def show(shown: Preflight, console: Console) -> None:
         people.add_row(*map(escape, (row.name, row.person, str(row.box), row.voice, speaks, row.why)))
     console.print(people)
     console.print(_timeline(shown))
+    if asked := _asked_for(shown):
+        console.print(f"Asked for in the prompt: {escape(asked)}.", highlight=False, soft_wrap=True)
     for note in shown.proposal.notes:
         console.print(f"Note: {escape(note)}.", highlight=False, soft_wrap=True)
     for warning in shown.warnings:
         console.print(f"[yellow]Warning:[/] {escape(warning)}.", highlight=False, soft_wrap=True)
+
+
+def _asked_for(shown: Preflight) -> str:
+    """What models that are told how people move will do: "Anna waves; camera moves in"."""
+    from polytalk.conditioning.prompted import acts_in
+
+    row = sorted(shown.people, key=lambda person: person.box.left + person.box.right)
+    acts = acts_in(shown.scene.prompt, len(row))
+    return "; ".join(act.name if act.person < 0 else f"{row[act.person].name} {act.name}" for act in acts)
 
 
 def write_preview(shown: Preflight, path: Path, *, force: bool) -> None:

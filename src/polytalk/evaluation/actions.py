@@ -25,7 +25,7 @@ PARAPHRASES: dict[str, tuple[str, ...]] = {
         "signals yes with a small motion of the head",
         "answers with two quick nods",
         "inclines his head respectfully in acknowledgement",
-        "lowers and lifts the head as if to say \"of course\"",
+        'lowers and lifts the head as if to say "of course"',
         "agrees with a nod of the head",
     ),
     "shakes the head": (
