@@ -180,3 +180,25 @@ def test_a_registered_source_is_drawn() -> None:
             register("flat person", SOURCES["painted person"])
     finally:
         del SOURCES["test twin"]
+
+
+def test_other_things_may_happen_to_the_same_people():
+    config = replace(
+        SMALL, num_frames=33, people=(2, 2), event_probability=1.0, reference_lead=1, reference_lead_probability=1.0
+    )
+    clips = [[draw_clip(seed, config, happening=which) for which in range(3)] for seed in range(4)]
+    for alike in clips:
+        for clip in alike[1:]:
+            assert np.array_equal(clip.reference, alike[0].reference)
+            assert clip.styles == alike[0].styles
+    assert len({clip.events for alike in clips for clip in alike}) > 6
+    again = draw_clip(0, config, happening=2)
+    assert again.events == clips[0][2].events
+    assert np.array_equal(again.frames, clips[0][2].frames)
+
+
+def test_motion_begins_with_the_reference():
+    clip = draw_clip(2, replace(SMALL, num_frames=9, reference_lead=20, reference_lead_probability=1.0))
+    for track in clip.motion:
+        assert {len(values) for values in track.values()} == {10}
+    assert clip.reference_boxes.shape == clip.face_boxes.shape[1:]

@@ -17,6 +17,10 @@ _SHIFTS = 1
 """Pixels each way, at half size, by which surroundings may have slipped and still be as they were."""
 _AT_REST = 0.6
 """Share of the surroundings that is as it was at least, unless the camera itself moves."""
+LEFT, DRAWN = 0.025, 0.07
+"""Mean differences up to which the network left a place as it was, and from which it drew something else."""
+_DRAWN_FRAMES = 3
+"""Frames over which the largest of them counts."""
 _FRAMES = 5
 """Frames over which the largest difference counts, so that a place does not flicker between the two."""
 
@@ -51,6 +55,29 @@ def hold_still(
     if people is not None and not people.all():
         changed = torch.where(people, changed, _slipped(frames, picture, people, changed))
     return picture + change * (1 - strength * (1 - changed))
+
+
+def keep_moved(frames: torch.Tensor, moved: torch.Tensor, rebuilt: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
+    """Show the moved picture itself wherever the network left it as it was; between the two they are blended.
+
+    An autoencoder blurs what moves fast. Where the network's video is what the autoencoder makes of the moved picture,
+    the picture's own pixels are what was meant; where the network drew something else, a mouth, its drawing stays.
+
+    Args:
+        frames: (batch, 3, T, height, width) in -1..1, of the network.
+        moved: the same of the picture with its heads moved (see `polytalk.conditioning.puppet`).
+        rebuilt: `moved` through the autoencoder.
+        strength: 0 leaves the frames alone, 1 takes all of the picture where nothing was changed.
+
+    Returns:
+        As `frames`.
+    """
+    if strength == 0:
+        return frames
+    found = F.max_pool3d(_difference(frames - rebuilt), (_DRAWN_FRAMES, 1, 1), 1, (_DRAWN_FRAMES // 2, 0, 0))
+    share = ((found - LEFT) / (DRAWN - LEFT)).clamp(0, 1)
+    kept = strength * (1 - share * share * (3 - 2 * share))
+    return frames + (moved - frames) * kept
 
 
 def _difference(change: torch.Tensor) -> torch.Tensor:

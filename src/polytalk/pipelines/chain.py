@@ -18,7 +18,7 @@ from polytalk.conditioning.picture import to_network
 from polytalk.conditioning.speech import FPS
 from polytalk.diffusion import draw_noise, sample
 from polytalk.media.colour import match_colour
-from polytalk.media.stillness import hold_still
+from polytalk.media.stillness import hold_still, keep_moved
 from polytalk.pipelines.carry_over import carried_latents, with_carried
 from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip, ClipPlanner, latent_frames
 from polytalk.pipelines.components import Components, build_condition
@@ -26,7 +26,7 @@ from polytalk.pipelines.config import PipelineConfig, RunSettings
 from polytalk.pipelines.denoising import GuidedVelocity, branch_conditioning
 from polytalk.pipelines.dubbing import ClipGuide
 from polytalk.pipelines.following import Appearance, follow, have_moved
-from polytalk.pipelines.motion import MotionPlan
+from polytalk.pipelines.motion import MotionPlan, MovedPicture
 from polytalk.pipelines.observing import ClipObserver, SeenClip
 from polytalk.pipelines.offload import HOST
 from polytalk.pipelines.options import LoadOptions
@@ -111,6 +111,8 @@ class ClipChain:
         """Who has a voice of their own in the clip that is being made, or was made last."""
         self._guide: ClipGuide | None = None
         """What the clip takes from a source video."""
+        self._moved: MovedPicture | None = None
+        """What the clip's condition shows where no frame is known, if it moves."""
         self._labels: Tensor | None = None
         """(h / 2, w / 2): whom the network sees where in the frame that the next clip begins with."""
 
@@ -195,13 +197,14 @@ class ClipChain:
             return self.picture[:, :, 0]
         return to_network(self.reference[0]).to(self.picture)[:, :, 0]
 
-    def _moved_picture(self, clip: Clip) -> Tensor | None:
-        """The reference picture with heads that move as everybody is told to in a clip, (1, 3, T, H, W) in -1..1."""
+    def _moved_picture(self, clip: Clip) -> MovedPicture | None:
+        """The reference picture with heads that move as everybody is told to in a clip."""
         if self._motion is None or not self.config.move_reference:
             return None
         pixels = _to_pixels(self._reference_picture()[0][:, None])[0]
         _, where = self.reference or (None, self.home)
-        return _to_network(torch.from_numpy(self._motion.picture(pixels, where, self.origin, clip))).to(self.picture)
+        moved = _to_network(torch.from_numpy(self._motion.picture(pixels, where, self.origin, clip))).to(self.picture)
+        return MovedPicture(moved, self.components.encode_video(moved))
 
     def _choose_picture(self, clip: Clip) -> None:
         """Take the picture that a clip shows; where it is another than before, the clip begins with it: a cut.
@@ -273,13 +276,14 @@ class ClipChain:
         if self.scene.source is not None:
             self._guide = self.scene.source.guide(self.components, clip)
             self.masks = self._guide.masks.to(self.components.device)
+        self._moved = self._moved_picture(clip)
         condition = build_condition(
             self.components,
             self.known,
             self._reference_picture(),
             clip.num_frames,
             self.config.fill_condition,
-            self._moved_picture(clip),
+            None if self._moved is None else self._moved.latents,
         )
         if self._guide is not None and self.config.fill_condition == "reference":
             condition = self._guide.fill(condition, latent_frames(self.known.shape[2]))
@@ -294,6 +298,9 @@ class ClipChain:
         """A clip (1, 3, T, H, W) in -1..1 as the audience sees it; itself if that is as decoded."""
         if self._guide is not None:
             return self._guide.composite(video)  # its colours are held by what is around them
+        if self._moved is not None:
+            rebuilt = self.components.decode_video(self._moved.latents).float().clamp(-1, 1)
+            video = keep_moved(video, self._moved.pixels, rebuilt, self.settings.hold_still)
         still_only = self.settings.colour_region == "still"
         matched = match_colour(video, self.picture, self.settings.colour_strength, still_only=still_only)
         if self._motion is not None and self._motion.camera_moves(clip):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,6 +25,16 @@ LARGEST_HEAD = 0.95
 """Of the frame's height; masks may show more than heads."""
 _MOVED = 0.5
 """Cells from where on somebody is elsewhere."""
+
+
+@dataclass(frozen=True, eq=False)
+class MovedPicture:
+    """A reference picture whose heads move through a clip."""
+
+    pixels: Tensor
+    """(1, 3, T, H, W) in -1..1."""
+    latents: Tensor
+    """(1, C, F, h, w): the same, encoded."""
 
 
 class MotionPlan:
