@@ -26,7 +26,9 @@ def standing(count: int):
 
 def test_whoever_does_not_move_stays_as_they_are():
     picture = noise()
-    video = moved_picture(picture, HEADS, standing(4), 0, range(4))
+    video, unrest = moved_picture(picture, HEADS, standing(4), 0, range(4))
+    assert unrest.shape == video.shape[:3]
+    assert unrest.max() < 1e-3
     assert video.shape == (4, *picture.shape)
     assert video.dtype == np.uint8
     np.testing.assert_allclose(video.astype(int), picture[None].repeat(4, 0), atol=1)
@@ -36,7 +38,9 @@ def test_whoever_does_not_move_stays_as_they_are():
 def test_a_head_moves_with_all_its_pixels(name, way):
     picture, tracks = noise(), standing(2)
     tracks[0][name][1] = 6 / (SIZE * HEADS[0].height)
-    first, moved = moved_picture(picture, HEADS, tracks, 0, range(2)).astype(int)
+    video, unrest = moved_picture(picture, HEADS, tracks, 0, range(2))
+    first, moved = video.astype(int)
+    assert unrest[1, 50, 60] == pytest.approx(6.6, abs=0.01)
     right, down = way
     np.testing.assert_allclose(moved[40 + down : 60 + down, 50 + right : 70 + right], picture[40:60, 50:70], atol=2)
     np.testing.assert_allclose(moved[:, 150:], first[:, 150:], atol=1)
@@ -44,7 +48,7 @@ def test_a_head_moves_with_all_its_pixels(name, way):
 
 def test_the_picture_may_show_any_frame():
     tracks = idle_motions(3, PLACES, 30, 0.8)
-    video = moved_picture(noise(), HEADS, tracks, 20, range(18, 23))
+    video, _ = moved_picture(noise(), HEADS, tracks, 20, range(18, 23))
     np.testing.assert_allclose(video[2].astype(int), noise(), atol=1)
     assert np.abs(video[0].astype(int) - noise()).mean() > 1
 
@@ -54,7 +58,7 @@ def test_people_who_walk_change_places():
     picture[:, 30:90], picture[:, 150:230] = (200, 0, 0), (0, 0, 200)
     sizes = np.array([SIZE * head.height for head in HEADS])
     walk(tracks, PLACES, sizes, 0, 1, ramp(40, 2, 34))
-    last = moved_picture(picture, HEADS, tracks, 0, [39])[0]
+    last = moved_picture(picture, HEADS, tracks, 0, [39])[0][0]
     assert last[50, 190].tolist() == [200, 0, 0]
     assert last[55, 60].tolist() == [0, 0, 200]
 
@@ -62,7 +66,7 @@ def test_people_who_walk_change_places():
 def test_the_camera_comes_nearer():
     picture, tracks = noise(), standing(60)
     zoom_in(tracks, 0, 40, 2.0)
-    last = moved_picture(picture, HEADS, tracks, 0, [59])[0]
+    last = moved_picture(picture, HEADS, tracks, 0, [59])[0][0]
     middle = (slice(50, 60), slice(120, 130))
     assert np.abs(last[middle].astype(int) - picture[middle]).mean() > 1
     spread = [np.abs(np.diff(each[..., 0].astype(int), axis=1)).mean() for each in (picture, last)]
@@ -86,7 +90,7 @@ def test_it_is_much_nearer_to_what_drawn_people_do_than_the_standing_picture(eve
         clip = moving_clip(seed, events)
         assert bool(clip.events) == bool(events)
         heads = [Head((x0 + x1) / 2, (y0 + y1) / 2, y1 - y0) for x0, y0, x1, y1 in clip.reference_boxes]
-        moved = moved_picture(clip.reference, heads, clip.motion, 0, range(1, 34))
+        moved, _ = moved_picture(clip.reference, heads, clip.motion, 0, range(1, 34))
         faces = np.zeros(clip.frames.shape[:3], bool)
         for frame, boxes in enumerate(clip.face_boxes.round().astype(int).clip(0)):
             for left, top, right, bottom in boxes:

@@ -30,6 +30,8 @@ FACE = (0.34, 0.42)
 BODY = 0.55
 """Half the width of somebody's shoulders, of those who walk."""
 
+DISTANCE = 0.1
+"""Pixels a frame that count like a pixel that something has been moved: networks draw it less well."""
 STEP = 4
 """Pixels between the places for which motion is worked out."""
 
@@ -49,7 +51,7 @@ class Head:
 
 def moved_picture(
     picture: np.ndarray, heads: Sequence[Head], tracks: Sequence[Tracks], origin: int, frames: Sequence[int]
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """The picture as a video in which heads move.
 
     Args:
@@ -60,19 +62,26 @@ def moved_picture(
         frames: of the tracks, T.
 
     Returns:
-        uint8 (T, H, W, 3).
+        uint8 (T, H, W, 3), and its unrest, float32 (T, H, W): pixels a frame by which what is seen moves, and a part of
+        how far it has been moved.
     """
     changes = [_changes(track, origin, frames) for track in tracks]
-    video = _swayed(picture, heads, changes)
+    video, unrest = _swayed(picture, heads, changes)
     walked = np.array([np.abs(change["place"]) * head.height > 1 for head, change in zip(heads, changes, strict=True)])
     behind = _without(picture, heads) if walked.any() else None
     for row in np.flatnonzero(walked.any(axis=0)):
         assert behind is not None
         ways = [float(change["place"][row]) * SIZE * head.height for head, change in zip(heads, changes, strict=True)]
         video[row] = _walked(video[row], behind, heads, ways)
+    steps = [
+        np.abs(np.diff(change["place"], prepend=change["place"][:1])) * SIZE * head.height
+        for head, change in zip(heads, changes, strict=True)
+    ]
+    zooming = np.abs(np.diff(np.log(changes[0]["zoom"]), prepend=np.log(changes[0]["zoom"][0]))) * picture.shape[1] / 4
+    unrest += (np.max(steps, axis=0) + zooming)[:, None, None].astype(np.float32)
     for row in np.flatnonzero(np.abs(changes[0]["zoom"] - 1) > 1e-3):
         video[row] = _zoomed(video[row], heads, float(changes[0]["zoom"][row]))
-    return video
+    return video, unrest
 
 
 def _changes(track: Tracks, origin: int, frames: Sequence[int]) -> dict[str, np.ndarray]:
@@ -85,8 +94,11 @@ def _changes(track: Tracks, origin: int, frames: Sequence[int]) -> dict[str, np.
     return found
 
 
-def _swayed(picture: np.ndarray, heads: Sequence[Head], changes: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-    """Heads moved, turned and grown, (T, H, W, 3); what is between them and what stands still is stretched."""
+def _swayed(
+    picture: np.ndarray, heads: Sequence[Head], changes: Sequence[Mapping[str, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Heads moved, turned and grown, (T, H, W, 3), and their unrest; what is between them and what stands still is
+    stretched."""
     height, width, _ = picture.shape
     x, y = (pixels[::STEP, ::STEP] + (STEP - 1) / 2 for pixels in _pixels(picture.shape))
     count = len(changes[0]["dx"])
@@ -97,7 +109,8 @@ def _swayed(picture: np.ndarray, heads: Sequence[Head], changes: Sequence[Mappin
         total += near[:, None]
     shift = F.interpolate(shift / total, size=(height, width), mode="bilinear", align_corners=False)
     x, y = _pixels(picture.shape)
-    return _taken(picture, x + shift[:, 0], y + shift[:, 1])
+    unrest = torch.diff(shift, dim=0, prepend=shift[:1]).norm(dim=1) + DISTANCE * shift.norm(dim=1)
+    return _taken(picture, x + shift[:, 0], y + shift[:, 1]), unrest.numpy()
 
 
 def _came_from(x: Tensor, y: Tensor, head: Head, change: Mapping[str, np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:

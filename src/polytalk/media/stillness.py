@@ -19,6 +19,8 @@ _AT_REST = 0.6
 """Share of the surroundings that is as it was at least, unless the camera itself moves."""
 LEFT, DRAWN = 0.025, 0.07
 """Mean differences up to which the network left a place as it was, and from which it drew something else."""
+_BLURRED_FRAMES = 7
+"""Frames over which motion blurs what an autoencoder makes of a place."""
 _DRAWN_FRAMES = 3
 """Frames over which the largest of them counts."""
 _FRAMES = 5
@@ -57,17 +59,25 @@ def hold_still(
     return picture + change * (1 - strength * (1 - changed))
 
 
-def keep_moved(frames: torch.Tensor, moved: torch.Tensor, rebuilt: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
+def keep_moved(
+    frames: torch.Tensor,
+    moved: torch.Tensor,
+    rebuilt: torch.Tensor,
+    strength: float = 1.0,
+    unrest: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Show the moved picture itself wherever the network left it as it was; between the two they are blended.
 
     An autoencoder blurs what moves fast. Where the network's video is what the autoencoder makes of the moved picture,
-    the picture's own pixels are what was meant; where the network drew something else, a mouth, its drawing stays.
+    the picture's own pixels are what was meant; where the network drew something else, a mouth, its drawing stays. The
+    faster something moves, the larger a difference means nothing.
 
     Args:
         frames: (batch, 3, T, height, width) in -1..1, of the network.
         moved: the same of the picture with its heads moved (see `polytalk.conditioning.puppet`).
         rebuilt: `moved` through the autoencoder.
         strength: 0 leaves the frames alone, 1 takes all of the picture where nothing was changed.
+        unrest: (T, height, width), how fast what is seen in `moved` moves, pixels a frame, or how far it has been moved.
 
     Returns:
         As `frames`.
@@ -75,6 +85,9 @@ def keep_moved(frames: torch.Tensor, moved: torch.Tensor, rebuilt: torch.Tensor,
     if strength == 0:
         return frames
     found = F.max_pool3d(_difference(frames - rebuilt), (_DRAWN_FRAMES, 1, 1), 1, (_DRAWN_FRAMES // 2, 0, 0))
+    if unrest is not None:
+        near = F.max_pool3d(unrest[None, None], (_BLURRED_FRAMES, 1, 1), 1, (_BLURRED_FRAMES // 2, 0, 0))
+        found = found / (1 + near)
     share = ((found - LEFT) / (DRAWN - LEFT)).clamp(0, 1)
     kept = strength * (1 - share * share * (3 - 2 * share))
     return frames + (moved - frames) * kept

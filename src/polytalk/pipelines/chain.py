@@ -203,8 +203,9 @@ class ClipChain:
             return None
         pixels = _to_pixels(self._reference_picture()[0][:, None])[0]
         _, where = self.reference or (None, self.home)
-        moved = _to_network(torch.from_numpy(self._motion.picture(pixels, where, self.origin, clip))).to(self.picture)
-        return MovedPicture(moved, self.components.encode_video(moved))
+        video, unrest = self._motion.picture(pixels, where, self.origin, clip)
+        moved = _to_network(torch.from_numpy(video)).to(self.picture)
+        return MovedPicture(moved, self.components.encode_video(moved), torch.from_numpy(unrest).to(moved))
 
     def _choose_picture(self, clip: Clip) -> None:
         """Take the picture that a clip shows; where it is another than before, the clip begins with it: a cut.
@@ -300,7 +301,7 @@ class ClipChain:
             return self._guide.composite(video)  # its colours are held by what is around them
         if self._moved is not None:
             rebuilt = self.components.decode_video(self._moved.latents).float().clamp(-1, 1)
-            video = keep_moved(video, self._moved.pixels, rebuilt, self.settings.hold_still)
+            video = keep_moved(video, self._moved.pixels, rebuilt, self.settings.hold_still, self._moved.unrest)
         still_only = self.settings.colour_region == "still"
         matched = match_colour(video, self.picture, self.settings.colour_strength, still_only=still_only)
         if self._motion is not None and self._motion.camera_moves(clip):

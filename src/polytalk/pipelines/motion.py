@@ -35,6 +35,8 @@ class MovedPicture:
     """(1, 3, T, H, W) in -1..1."""
     latents: Tensor
     """(1, C, F, h, w): the same, encoded."""
+    unrest: Tensor
+    """(T, H, W), see `moved_picture`."""
 
 
 class MotionPlan:
@@ -70,8 +72,8 @@ class MotionPlan:
         """The signal of people in a clip, (people, T, channels); the picture shows frame `origin`."""
         return torch.from_numpy(np.stack([pose_signal(self.tracks[person], origin, span) for person in people]))
 
-    def picture(self, pixels: np.ndarray, masks: Tensor, origin: int, clip: Clip) -> np.ndarray:
-        """A picture with heads that move as in a clip, uint8 (T, H, W, 3).
+    def picture(self, pixels: np.ndarray, masks: Tensor, origin: int, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+        """A picture with heads that move as in a clip, uint8 (T, H, W, 3), and its unrest, see `moved_picture`.
 
         Args:
             pixels: the picture, uint8 (H, W, 3), which shows frame `origin`.

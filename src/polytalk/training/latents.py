@@ -113,7 +113,7 @@ def _guide(clip: DrawnClip, rng: np.random.Generator) -> np.ndarray:
         height = float(bottom - top)
         x, y, size = (left + right) / 2, (top + bottom) / 2, rng.uniform(0.94, 1.06)
         heads.append(Head(x + rng.uniform(-0.04, 0.04) * height, y + rng.uniform(-0.04, 0.04) * height, height * size))
-    return moved_picture(clip.reference, heads, clip.motion, 0, range(1, len(clip.frames) + 1))
+    return moved_picture(clip.reference, heads, clip.motion, 0, range(1, len(clip.frames) + 1))[0]
 
 
 _encoders: list[Encoders] = []
