@@ -31,7 +31,7 @@ BODY = 0.55
 """Half the width of somebody's shoulders, of those who walk."""
 
 DISTANCE = 0.1
-"""Pixels a frame that count like a pixel that something has been moved: networks draw it less well."""
+"""Unrest of what has been moved by one pixel; of what moves by a pixel a frame it is 1."""
 STEP = 4
 """Pixels between the places for which motion is worked out."""
 

@@ -77,7 +77,7 @@ def keep_moved(
         moved: the same of the picture with its heads moved (see `polytalk.conditioning.puppet`).
         rebuilt: `moved` through the autoencoder.
         strength: 0 leaves the frames alone, 1 takes all of the picture where nothing was changed.
-        unrest: (T, height, width), how fast what is seen in `moved` moves, pixels a frame, or how far it has been moved.
+        unrest: (T, height, width), how fast what `moved` shows moves, pixels a frame, or how far it has been moved.
 
     Returns:
         As `frames`.
