@@ -59,7 +59,8 @@ class PipelineConfig:
     colour_strength: float = 1.0
     """How far each frame's colours are matched to the picture's: 0 is off, 1 is fully."""
     hold_still: float = 0.0
-    """How far places that have not changed show the picture itself, 0 to 1 (see `polytalk.media.stillness`)."""
+    """How far places that have not changed show the picture itself, moved or not, 0 to 1 (see
+    `polytalk.media.stillness`)."""
     colour_region: Literal["all", "still"] = "all"
     """What the colours are compared on: whole frames as in the release, or what shows the same as in the picture."""
     carry_over: Literal["pixels", "latent"] = "pixels"
