@@ -40,7 +40,7 @@ def test_a_head_moves_with_all_its_pixels(name, way):
     tracks[0][name][1] = 6 / (SIZE * HEADS[0].height)
     video, unrest = moved_picture(picture, HEADS, tracks, 0, range(2))
     first, moved = video.astype(int)
-    assert unrest[1, 50, 60] == pytest.approx(6.6, abs=0.01)
+    assert unrest[1, 50, 60] == pytest.approx(6 + (6 / 8) ** 2, abs=0.01)
     right, down = way
     np.testing.assert_allclose(moved[40 + down : 60 + down, 50 + right : 70 + right], picture[40:60, 50:70], atol=2)
     np.testing.assert_allclose(moved[:, 150:], first[:, 150:], atol=1)

@@ -30,8 +30,8 @@ FACE = (0.34, 0.42)
 BODY = 0.55
 """Half the width of somebody's shoulders, of those who walk."""
 
-DISTANCE = 0.1
-"""Unrest of what has been moved by one pixel; of what moves by a pixel a frame it is 1."""
+FAR = 8.0
+"""Pixels: what has been moved so far, whatever its speed, has as much unrest as what moves by a pixel a frame."""
 STEP = 4
 """Pixels between the places for which motion is worked out."""
 
@@ -62,8 +62,8 @@ def moved_picture(
         frames: of the tracks, T.
 
     Returns:
-        uint8 (T, H, W, 3), and its unrest, float32 (T, H, W): pixels a frame by which what is seen moves, and a part of
-        how far it has been moved.
+        uint8 (T, H, W, 3), and its unrest, float32 (T, H, W): pixels a frame by which what is seen moves, and the
+        square of how far it has been moved, in `FAR`.
     """
     changes = [_changes(track, origin, frames) for track in tracks]
     video, unrest = _swayed(picture, heads, changes)
@@ -109,7 +109,7 @@ def _swayed(
         total += near[:, None]
     shift = F.interpolate(shift / total, size=(height, width), mode="bilinear", align_corners=False)
     x, y = _pixels(picture.shape)
-    unrest = torch.diff(shift, dim=0, prepend=shift[:1]).norm(dim=1) + DISTANCE * shift.norm(dim=1)
+    unrest = torch.diff(shift, dim=0, prepend=shift[:1]).norm(dim=1) + (shift.norm(dim=1) / FAR).square()
     return _taken(picture, x + shift[:, 0], y + shift[:, 1]), unrest.numpy()
 
 
