@@ -107,9 +107,11 @@ def _swayed(
         near, from_x, from_y = _came_from(x, y, head, change)
         shift += (near * near)[:, None] * torch.stack([from_x - x, from_y - y], dim=1)
         total += near[:, None]
-    shift = F.interpolate(shift / total, size=(height, width), mode="bilinear", align_corners=False)
-    x, y = _pixels(picture.shape)
+    shift = shift / total
     unrest = torch.diff(shift, dim=0, prepend=shift[:1]).norm(dim=1) + (shift.norm(dim=1) / FAR).square()
+    unrest = F.interpolate(unrest[:, None], size=(height, width))[:, 0]
+    shift = F.interpolate(shift, size=(height, width), mode="bilinear", align_corners=False)
+    x, y = _pixels(picture.shape)
     return _taken(picture, x + shift[:, 0], y + shift[:, 1]), unrest.numpy()
 
 

@@ -84,20 +84,24 @@ def keep_moved(
     """
     if strength == 0:
         return frames
-    found = F.max_pool3d(_difference(frames - rebuilt), (_DRAWN_FRAMES, 1, 1), 1, (_DRAWN_FRAMES // 2, 0, 0))
+    small = F.avg_pool3d(frames - rebuilt, (1, 2, 2), ceil_mode=True)  # half the size, for speed
+    found = _difference(small, _AREA // 2 + 1)
+    found = F.max_pool3d(found, (_DRAWN_FRAMES, 1, 1), 1, (_DRAWN_FRAMES // 2, 0, 0))
     if unrest is not None:
+        unrest = F.avg_pool2d(unrest[:, None], 2, ceil_mode=True)[:, 0]
         near = F.max_pool3d(unrest[None, None], (_BLURRED_FRAMES, 1, 1), 1, (_BLURRED_FRAMES // 2, 0, 0))
         found = found / (1 + near)
     share = ((found - LEFT) / (DRAWN - LEFT)).clamp(0, 1)
     kept = strength * (1 - share * share * (3 - 2 * share))
+    kept = F.interpolate(kept, size=frames.shape[2:], mode="trilinear")
     return frames + (moved - frames) * kept
 
 
-def _difference(change: torch.Tensor) -> torch.Tensor:
+def _difference(change: torch.Tensor, area: int = _AREA) -> torch.Tensor:
     """How different places are (batch, 1, T, height, width), of frames minus picture (batch, 3, T, height, width)."""
     # the mean over an area of the signed difference: lost texture cancels out, another colour does not
-    offset = _area_mean(change).abs().amax(dim=1, keepdim=True)
-    spread = _area_mean(change.abs().mean(dim=1, keepdim=True))
+    offset = _area_mean(change, area).abs().amax(dim=1, keepdim=True)
+    spread = _area_mean(change.abs().mean(dim=1, keepdim=True), area)
     return torch.maximum(offset, spread / 2)
 
 
@@ -124,7 +128,8 @@ def _slipped(frames: torch.Tensor, picture: torch.Tensor, people: torch.Tensor, 
     return torch.where((at_rest >= _AT_REST)[..., None, None], slipped, changed)
 
 
-def _area_mean(values: torch.Tensor) -> torch.Tensor:
-    """Mean over `_AREA` × `_AREA` pixels, (batch, channels, T, height, width)."""
-    window = (1, _AREA, _AREA)
-    return F.avg_pool3d(values, window, 1, (0, _AREA // 2, _AREA // 2), count_include_pad=False)
+def _area_mean(values: torch.Tensor, area: int) -> torch.Tensor:
+    """Mean over area × area pixels, (batch, channels, T, height, width)."""
+    half = area // 2
+    columns = F.avg_pool3d(values, (1, area, 1), 1, (0, half, 0), count_include_pad=False)
+    return F.avg_pool3d(columns, (1, 1, area), 1, (0, 0, half), count_include_pad=False)
