@@ -101,14 +101,28 @@ def walk(
         other: whose place they take.
         share: (frames,) of the way, 0 to 1.
     """
-    steps = np.abs(np.sin(np.arange(len(share)) * 2 * np.pi / 14)) * (share > 0) * (share < 1)
-    moving = np.sin(np.pi * share)
     for person, target in ((walker, other), (other, walker)):
         way = float(places[target] - places[person])
-        track = tracks[person]
-        track["place"] = track["place"] + way / float(sizes[person]) * share
-        track["dy"] = track["dy"] - 0.03 * steps
-        track["yaw"] = track["yaw"] * (1 - moving) + 0.6 * np.sign(way) * moving
+        tracks[person]["place"] = tracks[person]["place"] + way / float(sizes[person]) * share
+        stride(tracks[person], share, float(np.sign(way)))
+
+
+def stride(track: Tracks, share: np.ndarray, direction: float) -> None:
+    """How somebody looks on their way: steps, and turned to where they go, -1 left or 1 right; share as in `walk`."""
+    steps = np.abs(np.sin(np.arange(len(share)) * 2 * np.pi / 14)) * (share > 0) * (share < 1)
+    moving = np.sin(np.pi * share)
+    track["dy"] = track["dy"] - 0.03 * steps
+    track["yaw"] = track["yaw"] * (1 - moving) + 0.6 * direction * moving
+
+
+def hand_sides(places: np.ndarray, width: float) -> np.ndarray:
+    """Where there is more room for a hand, (P,), -1 left or 1 right, of heads at places (P,) in a picture's width."""
+    order = np.argsort(places, kind="stable")
+    edges = [-0.2 * width, *places[order], 1.2 * width]
+    sides = np.empty(len(places))
+    for rank, person in enumerate(order, start=1):
+        sides[person] = 1.0 if edges[rank + 1] - edges[rank] > edges[rank] - edges[rank - 1] else -1.0
+    return sides
 
 
 def zoom_in(tracks: Sequence[Tracks], start: int, end: int, factor: float = 1.2) -> None:

@@ -31,7 +31,6 @@ _VIEWER = re.compile(r"(?:to|towards?|at|into|facing) (?:the )?(?:camera|viewer|
 _CLAUSES = re.compile(r"[.;:!?\n]|, (?:and |while |as |then )?|\b(?:and|while|then|as|but|before|after)\b")
 _HAS_SUBJECT = re.compile(r"\b(?:the|a|an|she|he|they|it|both|everybody|everyone|all|one|we|camera|person|man|woman)\b")
 _ARTICLE = re.compile(r"\b(?:a|an|the|of|with) $")
-_SIDES = {"left": -1.0, "right": 1.0, "middle": 0.0, "centre": 0.0, "center": 0.0}
 _ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3, "last": -1}
 _ALL = re.compile(r"\b(?:both|everybody|everyone|all|they|people|friends|two|three|four)\b")
 _NOUNS = re.compile(
@@ -121,7 +120,7 @@ def _who(subject: str, people: int, named: Sequence[str]) -> list[int]:
 def _at_side(subject: str, side: str, people: int) -> int:
     if side in ("middle", "centre", "center") or ("middle" in subject and people > 2):
         return people - 2 if people == 4 and "right" in subject else min(1, people - 1)
-    return 0 if _SIDES[side] < 0 else people - 1
+    return 0 if side == "left" else people - 1
 
 
 def acts_over(prompts: Sequence[tuple[range, str]], people: int) -> list[tuple[Act, range]]:

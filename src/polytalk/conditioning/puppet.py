@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from polytalk.conditioning.gestures import Tracks
+
 PIVOT = 0.49
 """Heads roll around a point so far below their middle; in box heights, as all that follows."""
 SIZE = 0.88
@@ -34,8 +36,6 @@ FAR = 8.0
 """Pixels: what has been moved so far, whatever its speed, has as much unrest as what moves by a pixel a frame."""
 STEP = 4
 """Pixels between the places for which motion is worked out."""
-
-Tracks = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import skia
 
-from polytalk.conditioning.gestures import ACTIONS, CAMERA, WALK, Tracks, ramp
+from polytalk.conditioning.gestures import ACTIONS, CAMERA, WALK, Tracks, hand_sides, ramp, stride
 from polytalk.conditioning.idle_motion import pose_signal, smooth_noise
 from polytalk.data.backgrounds import MARGIN, draw_background
 from polytalk.data.character import Character, Pose
@@ -193,6 +193,7 @@ def draw_clip(
     frames, alphas, mouth_boxes, face_boxes = _draw(config, stage, background, light, [0, *shown] if lead else shown)
     masks = _masks(alphas)
     first = 1 if lead else 0
+    motion = tuple(_since_reference(stage, person, lead) for person in range(len(stage.people)))
     described = [who.describe() for who in stage.people]
     prompt = write_prompt(rng, described, stage.order, events, words, config.empty_prompt, bool(speaking.any()))
     return DrawnClip(
@@ -204,8 +205,8 @@ def draw_clip(
         mouth_boxes=mouth_boxes[first:],
         face_boxes=face_boxes[first:],
         reference_boxes=face_boxes[0],
-        motion=tuple(_since_reference(stage, person, lead) for person in range(len(stage.people))),
-        pose=_signal(stage)[lead:],
+        motion=motion,
+        pose=np.stack([pose_signal(tracks)[1:] for tracks in motion], axis=1),
         speaking=speaking,
         audio=audio,
         prompt=prompt,
@@ -262,23 +263,20 @@ def _arrange(
     rank = {person: index for index, person in enumerate(order)}
     towards = [0.0 if count == 1 else 1.0 - 2.0 * rank[person] / (count - 1) for person in range(count)]
     tracks = [idle(rng, total, config.motion, full_speaking[:, person], towards[person]) for person in range(count)]
-    for index, person in enumerate(order):
-        # Hands are raised where there is room.
-        left = place[order[index - 1], 0] if index else -0.2 * config.width
-        right = place[order[index + 1], 0] if index + 1 < count else 1.2 * config.width
-        nearer_right = right - place[person, 0] > place[person, 0] - left
-        tracks[person]["hand_side"] = np.full(total, 1.0 if nearer_right else -1.0)
+    for track, side in zip(tracks, hand_sides(place[:, 0], config.width), strict=True):
+        track["hand_side"] = np.full(total, side)
     places = np.repeat(place[None], total, axis=0)
     # Half of the cameras stand still.
     pan_size = 0.035 * config.camera_motion * float(rng.random() < 0.5)
     pan = pan_size * np.stack([smooth_noise(rng, total, 5.0), 0.4 * smooth_noise(rng, total, 5.0)], axis=1)
     stage = _Stage(people, order, size, places, tracks, full_mouth, np.full(total, 1.0 + 2 * pan_size), pan)
-    apart = replace(
-        stage, tracks=[{name: track.copy() for name, track in each.items()} for each in tracks], place=places.copy()
-    )
+    before = stage
+    if happening:
+        kept = [{name: track.copy() for name, track in each.items()} for each in tracks]
+        before = replace(stage, tracks=kept, place=places.copy())
     events = _happen(rng, config, stage, towards, lead)
     if happening:  # the draws that follow are the same
-        stage, events = apart, _happen(np.random.default_rng(happening), config, apart, towards, lead)
+        stage, events = before, _happen(np.random.default_rng(happening), config, before, towards, lead)
     for person, track in enumerate(stage.tracks):
         opening = full_mouth[:, person, 0]
         track["smile"] = track["smile"] * (1 - (1 - SMILE_WHILE_SPEAKING) * np.clip(3 * opening, 0, 1))
@@ -288,16 +286,6 @@ def _arrange(
 def _since_reference(stage: _Stage, person: int, lead: int) -> Tracks:
     tracks = {**stage.tracks[person], "place": stage.place[:, person, 0] / stage.size[person], "zoom": stage.zoom}
     return {name: np.concatenate([track[:1], track[lead:]]) for name, track in tracks.items()}
-
-
-def _signal(stage: _Stage) -> np.ndarray:
-    """(N, P, channels)."""
-    places = stage.place[..., 0] / stage.size
-    told = [
-        pose_signal({**track, "place": places[:, person], "zoom": stage.zoom})
-        for person, track in enumerate(stage.tracks)
-    ]
-    return np.stack(told, axis=1)
 
 
 def _places(rng: np.random.Generator, config: SceneConfig, order: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -363,11 +351,8 @@ def _walk(rng: np.random.Generator, stage: _Stage, lead: int, frames: int) -> in
     start, end = stage.place[0, walker, 0], stage.place[0, other, 0]
     stage.place[:, walker, 0] = start + (end - start) * share
     stage.place[:, other, 0] = end + (start - end) * share
-    steps = np.abs(np.sin(np.arange(len(share)) * 2 * np.pi / 14)) * (share > 0) * (share < 1)
-    for person, direction in ((walker, np.sign(end - start)), (other, np.sign(start - end))):
-        stage.tracks[person]["dy"] = stage.tracks[person]["dy"] - 0.03 * steps
-        moving = np.sin(np.pi * share)
-        stage.tracks[person]["yaw"] = stage.tracks[person]["yaw"] * (1 - moving) + 0.6 * direction * moving
+    stride(stage.tracks[walker], share, float(np.sign(end - start)))
+    stride(stage.tracks[other], share, float(np.sign(start - end)))
     return walker
 
 

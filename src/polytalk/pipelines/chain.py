@@ -299,12 +299,14 @@ class ClipChain:
         """A clip (1, 3, T, H, W) in -1..1 as the audience sees it; itself if that is as decoded."""
         if self._guide is not None:
             return self._guide.composite(video)  # its colours are held by what is around them
-        if self._moved is not None:
+        if self._moved is not None and self.settings.hold_still:
             rebuilt = self.components.decode_video(self._moved.latents).float().clamp(-1, 1)
             video = keep_moved(video, self._moved.pixels, rebuilt, self.settings.hold_still, self._moved.unrest)
         still_only = self.settings.colour_region == "still"
         matched = match_colour(video, self.picture, self.settings.colour_strength, still_only=still_only)
-        if self._motion is not None and self._motion.camera_moves(clip):
+        if self._motion is not None and self._motion.camera_moves(
+            clip, round(self.scene.picture_for(clip).start * FPS)
+        ):
             return matched
         return hold_still(matched, self.picture, self.settings.hold_still, self._near_people(video.shape[-2:]))
 

@@ -11,16 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from polytalk.conditioning.gestures import WALK
+from polytalk.conditioning.gestures import WALK, hand_sides
 from polytalk.conditioning.idle_motion import idle_motions, pose_signal
+from polytalk.conditioning.people import SPATIAL_STRIDE
 from polytalk.conditioning.prompted import acts_over, play, walking
 from polytalk.conditioning.puppet import SIZE, Head, moved_picture
 from polytalk.conditioning.speech import FPS
-from polytalk.pipelines.clips import Clip
+from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip
 from polytalk.pipelines.prepared_scene import PreparedScene
 
-CELL = 8
-"""Pixels of a cell of the masks."""
 LARGEST_HEAD = 0.95
 """Of the frame's height; masks may show more than heads."""
 _MOVED = 0.5
@@ -55,18 +54,13 @@ class MotionPlan:
         self.tracks = idle_motions(seed, places, count, amount)
         self._walks: list[range] = []
         order = [int(person) for person in np.argsort(places, kind="stable")]
-        self._raise_hands_where_there_is_room(places, order, scene.masks.shape[-1] * CELL)
+        for track, side in zip(self.tracks, hand_sides(places, scene.masks.shape[-1] * SPATIAL_STRIDE), strict=True):
+            track["hand_side"][:] = side
         for act, span in acts_over(_prompts(scene, count), len(order)):
             rng = np.random.default_rng([seed % 2**63, span.start, act.person + 1])
             play(self.tracks, act, span, order, places, self.sizes, rng)
             if act.name == WALK:
                 self._walks.append(walking(span))
-
-    def _raise_hands_where_there_is_room(self, places: np.ndarray, order: Sequence[int], width: int) -> None:
-        edges = [-0.2 * width, *places[order], 1.2 * width]
-        for rank, person in enumerate(order, start=1):
-            nearer_right = edges[rank + 1] - edges[rank] > edges[rank] - edges[rank - 1]
-            self.tracks[person]["hand_side"][:] = 1.0 if nearer_right else -1.0
 
     def told(self, people: Sequence[int], origin: int, span: range) -> Tensor:
         """The signal of people in a clip, (people, T, channels); the picture shows frame `origin`."""
@@ -84,9 +78,10 @@ class MotionPlan:
         frames = range(clip.start, clip.start + clip.num_frames)
         return moved_picture(pixels, heads(masks), self.tracks, origin, frames)
 
-    def camera_moves(self, clip: Clip) -> bool:
-        """Whether the camera has moved by a clip's end, so that the picture no longer shows what is behind people."""
-        return float(self.tracks[0]["zoom"][clip.start + clip.num_frames - 1]) > 1.0
+    def camera_moves(self, clip: Clip, shown: int = 0) -> bool:
+        """Whether the camera has moved by a clip's end since frame `shown` of the video, which the picture shows."""
+        zoom = self.tracks[0]["zoom"]
+        return bool(zoom[clip.start + clip.num_frames - 1] != zoom[shown])
 
     def labels(self, people: Sequence[int], clip: Clip, masks: Tensor) -> Tensor | None:
         """Who is where in a clip in which somebody walks, (F, h / 2, w / 2) int64; -1 where the network decides.
@@ -99,13 +94,15 @@ class MotionPlan:
         frames = range(clip.start, clip.start + clip.num_frames)
         if len(people) < 2 or not any(walk.start < frames.stop and walk.stop > frames.start for walk in self._walks):
             return None
-        middles = [clip.start, *range(clip.start + 2, frames.stop, 4)]
+        middles = [clip.start, *range(clip.start + TEMPORAL_STRIDE // 2, frames.stop, TEMPORAL_STRIDE)]
         found = [self._classes(people, clip.start, frame, masks.float().cpu()) for frame in middles]
         return torch.stack(found)
 
     def _classes(self, people: Sequence[int], start: int, frame: int, masks: Tensor) -> Tensor:
         shifts = [
-            (self.tracks[person]["place"][frame] - self.tracks[person]["place"][start]) * self.sizes[person] / CELL
+            (self.tracks[person]["place"][frame] - self.tracks[person]["place"][start])
+            * self.sizes[person]
+            / SPATIAL_STRIDE
             for person in people
         ]
         if max(map(abs, shifts)) < _MOVED:
@@ -127,7 +124,7 @@ def heads(masks: Tensor) -> list[Head]:
         middle = float((columns * (np.arange(width) + 0.5)).sum() / max(1, columns.sum()))
         top, tall = (float(rows[0]), float(rows[-1] - rows[0] + 1)) if len(rows) else (0.0, float(height))
         tall = min(tall, LARGEST_HEAD * height)
-        found.append(Head(middle * CELL, (top + tall / 2) * CELL, tall * CELL))
+        found.append(Head(middle * SPATIAL_STRIDE, (top + tall / 2) * SPATIAL_STRIDE, tall * SPATIAL_STRIDE))
     return found
 
 
