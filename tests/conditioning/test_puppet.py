@@ -63,6 +63,16 @@ def test_people_who_walk_change_places():
     assert last[55, 60].tolist() == [0, 0, 200]
 
 
+def test_whoever_does_not_walk_stays_while_others_do():
+    picture, three = noise(), [Head(40.0, 50.0, 50.0), Head(110.0, 50.0, 50.0), Head(215.0, 50.0, 50.0)]
+    places, sizes = np.array([head.x for head in three]), np.full(3, SIZE * 50)
+    tracks = idle_motions(0, places, 40, 0.0)
+    walk(tracks, places, sizes, 0, 1, ramp(40, 2, 34))
+    last = moved_picture(picture, three, tracks, 0, [39])[0][0]
+    np.testing.assert_allclose(last[:, 180:].astype(int), picture[:, 180:], atol=1)
+    np.testing.assert_allclose(last[40:60, 100:120].astype(int), picture[40:60, 30:50], atol=2)
+
+
 def test_the_camera_comes_nearer():
     picture, tracks = noise(), standing(60)
     zoom_in(tracks, 0, 40, 2.0)

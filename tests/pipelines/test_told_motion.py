@@ -1,6 +1,7 @@
 """Networks that can be told what people do unasked are told so, clip by clip."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from polytalk.conditioning.idle_motion import CHANNELS, idle_motions, pose_signa
 from polytalk.pipelines.clips import Clip
 from polytalk.pipelines.motion import MotionPlan, heads
 from polytalk.pipelines.work import WorkFolder
+from polytalk.timeline.schedule import PromptSpan
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +111,16 @@ def test_whoever_walks_takes_their_label_along(pipe):
     assert labels[-1, :, -1].tolist() == [0, 0]
     assert plan.labels([0, 1], last, prepared.masks) is None
     assert plan.labels([0], first, prepared.masks) is None
+
+
+def test_after_a_walk_left_means_who_came_there(pipe):
+    turns = [(0.0, "The one on the left walks to the other side."), (1.6, "The one on the left closes the eyes.")]
+    spans = [PromptSpan(start, 1.6 + start, prompt) for start, prompt in turns]
+    prepared = pipe.prepare(scene(seconds=3.2, boxes=True), SIZE)
+    later = dataclasses.replace(prepared, schedule=SimpleNamespace(prompts=spans))
+    shut = [float(track["blink"][54:62].min()) for track in MotionPlan(later, 3, 80, 0.2).tracks]
+    assert shut[1] > 0.9
+    assert shut[0] < 0.5
 
 
 def test_the_camera_moves_only_where_it_is_asked_to(pipe):

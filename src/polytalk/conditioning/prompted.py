@@ -118,7 +118,7 @@ def _who(subject: str, people: int, named: Sequence[str]) -> list[int]:
 
 
 def _at_side(subject: str, side: str, people: int) -> int:
-    if side in ("middle", "centre", "center") or ("middle" in subject and people > 2):
+    if side in ("middle", "centre", "center"):
         return people - 2 if people == 4 and "right" in subject else min(1, people - 1)
     return 0 if side == "left" else people - 1
 
@@ -161,7 +161,8 @@ def play(
     person = order[act.person]
     if act.name == WALK:
         start, stop = walking(span).start, walking(span).stop
-        walk(tracks, places, sizes, person, _neighbour(act.person, order), ramp(count, start, stop))
+        other = order[neighbour(act.person, len(order))]
+        walk(tracks, places, sizes, person, other, ramp(count, start, stop))
         return
     before = {name: track.copy() for name, track in tracks[person].items()}
     for start, end in _times(act.name, span, rng):
@@ -177,8 +178,9 @@ def walking(span: range) -> range:
     return range(span.start + 1, span.start + 1 + WALKING)
 
 
-def _neighbour(rank: int, order: Sequence[int]) -> int:
-    return order[rank + 1] if rank + 1 < len(order) else order[rank - 1]
+def neighbour(rank: int, people: int) -> int:
+    """With whom somebody changes places, both as ranks from the left."""
+    return rank + 1 if rank + 1 < people else rank - 1
 
 
 def _towards(person: int, order: Sequence[int]) -> float:

@@ -67,21 +67,16 @@ def moved_picture(
     """
     changes = [_changes(track, origin, frames) for track in tracks]
     video, unrest = _swayed(picture, heads, changes)
-    walked = np.array([np.abs(change["place"]) * head.height > 1 for head, change in zip(heads, changes, strict=True)])
-    behind = _without(picture, heads) if walked.any() else None
-    for row in np.flatnonzero(walked.any(axis=0)):
-        assert behind is not None
-        ways = [float(change["place"][row]) * SIZE * head.height for head, change in zip(heads, changes, strict=True)]
-        video[row] = _walked(video[row], behind, heads, ways)
-    steps = [
-        np.abs(np.diff(change["place"], prepend=change["place"][:1])) * SIZE * head.height
-        for head, change in zip(heads, changes, strict=True)
-    ]
-    zooming = np.abs(np.diff(np.log(changes[0]["zoom"]), prepend=np.log(changes[0]["zoom"][0]))) * picture.shape[1] / 4
-    unrest += (np.max(steps, axis=0) + zooming)[:, None, None].astype(np.float32)
-    for row in np.flatnonzero(np.abs(changes[0]["zoom"] - 1) > 1e-3):
-        video[row] = _zoomed(video[row], heads, float(changes[0]["zoom"][row]))
-    return video, unrest
+    ways = np.array([change["place"] * SIZE * head.height for head, change in zip(heads, changes, strict=True)])
+    walkers = np.flatnonzero((np.abs(ways) > 1).any(axis=1))
+    if len(walkers):
+        _walk(picture, video, [heads[int(walker)] for walker in walkers], ways[walkers])
+    zoom = changes[0]["zoom"]
+    for row in np.flatnonzero(np.abs(zoom - 1) > 1e-3):
+        video[row] = _zoomed(video[row], heads, float(zoom[row]))
+    steps = np.abs(np.diff(ways, prepend=ways[:, :1])).max(axis=0)
+    zooming = np.abs(np.diff(np.log(zoom), prepend=np.log(zoom[0]))) * picture.shape[1] / 4
+    return video, unrest + (steps + zooming)[:, None, None].astype(np.float32)
 
 
 def _changes(track: Tracks, origin: int, frames: Sequence[int]) -> dict[str, np.ndarray]:
@@ -164,24 +159,32 @@ def _outline(head: Head, size: Sequence[int]) -> np.ndarray:
     return torch.maximum(skull, across * below)[..., None].numpy()
 
 
-def _without(picture: np.ndarray, heads: Sequence[Head]) -> np.ndarray:
-    """The picture with everybody painted over by what is around them."""
-    people = np.max([_outline(head, picture.shape) for head in heads], axis=0) > 0.05
-    if people.all():
+def _walk(picture: np.ndarray, video: np.ndarray, walkers: Sequence[Head], ways: np.ndarray) -> None:
+    """Cut those who walk out of a video (T, H, W, 3) and put them where they have come to, larger ones in front.
+
+    Args:
+        picture: uint8 (H, W, 3), before anybody moved.
+        video: is changed.
+        walkers: W heads.
+        ways: (W, T) pixels to the right.
+    """
+    gone = np.max([_outline(head, picture.shape) for head in walkers], axis=0) > 0.05
+    behind = _painted_over(picture, gone[..., 0])
+    x, y = (pixels[None] for pixels in _pixels(picture.shape))
+    for row in np.flatnonzero((np.abs(ways) > 1).any(axis=0)):
+        shown, canvas = video[row].copy(), np.where(gone, behind, video[row]).astype(np.float32)
+        for head, way in sorted(zip(walkers, ways[:, row].tolist(), strict=True), key=lambda pair: pair[0].height):
+            cover = _outline(Head(head.x + way, head.y, head.height), picture.shape)
+            canvas = canvas * (1 - cover) + _taken(shown, x - way, y)[0] * cover
+        video[row] = canvas.round().astype(np.uint8)
+
+
+def _painted_over(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The picture with some places (H, W) as what is around them, softly."""
+    if where.all():
         return picture
-    _, (rows, columns) = ndimage.distance_transform_edt(people[..., 0], return_indices=True)
-    soft = ndimage.gaussian_filter(picture[rows, columns], (4, 4, 0))
-    return np.where(people, soft, picture)
-
-
-def _walked(shown: np.ndarray, behind: np.ndarray, heads: Sequence[Head], ways: Sequence[float]) -> np.ndarray:
-    """People cut out and put where they have walked to, so many pixels to the right, larger ones in front."""
-    canvas = behind.astype(np.float32)
-    x, y = (pixels[None] for pixels in _pixels(shown.shape))
-    for head, way in sorted(zip(heads, ways, strict=True), key=lambda pair: pair[0].height):
-        cover = _outline(Head(head.x + way, head.y, head.height), shown.shape)
-        canvas = canvas * (1 - cover) + _taken(shown, x - way, y)[0] * cover
-    return canvas.round().astype(np.uint8)
+    _, (rows, columns) = ndimage.distance_transform_edt(where, return_indices=True)
+    return ndimage.gaussian_filter(picture[rows, columns], (4, 4, 0))
 
 
 def _zoomed(shown: np.ndarray, heads: Sequence[Head], zoom: float) -> np.ndarray:

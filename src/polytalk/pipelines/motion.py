@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from polytalk.conditioning.gestures import WALK, hand_sides
 from polytalk.conditioning.idle_motion import idle_motions, pose_signal
 from polytalk.conditioning.people import SPATIAL_STRIDE
-from polytalk.conditioning.prompted import acts_over, play, walking
+from polytalk.conditioning.prompted import acts_over, neighbour, play, walking
 from polytalk.conditioning.puppet import SIZE, Head, moved_picture
 from polytalk.conditioning.speech import FPS
 from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip
@@ -56,11 +55,16 @@ class MotionPlan:
         order = [int(person) for person in np.argsort(places, kind="stable")]
         for track, side in zip(self.tracks, hand_sides(places, scene.masks.shape[-1] * SPATIAL_STRIDE), strict=True):
             track["hand_side"][:] = side
-        for act, span in acts_over(_prompts(scene, count), len(order)):
+        acts = acts_over(_prompts(scene, count), len(order))
+        for act, span in sorted(acts, key=lambda each: (each[1].start, each[0].name == WALK)):
             rng = np.random.default_rng([seed % 2**63, span.start, act.person + 1])
             play(self.tracks, act, span, order, places, self.sizes, rng)
-            if act.name == WALK:
+            if act.name == WALK:  # "on the left" means somebody else from now on
                 self._walks.append(walking(span))
+                other = neighbour(act.person, len(order))
+                pair, swapped = [order[act.person], order[other]], [order[other], order[act.person]]
+                order[act.person], order[other] = swapped
+                places[pair] = places[swapped]
 
     def told(self, people: Sequence[int], origin: int, span: range) -> Tensor:
         """The signal of people in a clip, (people, T, channels); the picture shows frame `origin`."""
@@ -99,12 +103,8 @@ class MotionPlan:
         return torch.stack(found)
 
     def _classes(self, people: Sequence[int], start: int, frame: int, masks: Tensor) -> Tensor:
-        shifts = [
-            (self.tracks[person]["place"][frame] - self.tracks[person]["place"][start])
-            * self.sizes[person]
-            / SPATIAL_STRIDE
-            for person in people
-        ]
+        ways = [self.tracks[person]["place"][frame] - self.tracks[person]["place"][start] for person in people]
+        shifts = [way * self.sizes[person] / SPATIAL_STRIDE for way, person in zip(ways, people, strict=True)]
         if max(map(abs, shifts)) < _MOVED:
             return torch.full((masks.shape[1] // 2, masks.shape[2] // 2), -1)
         shown = torch.stack([_shifted(masks[person], round(by)) for person, by in zip(people, shifts, strict=True)])
@@ -133,11 +133,7 @@ def _prompts(scene: PreparedScene, count: int) -> list[tuple[range, str]]:
         return []
     last = count / FPS
     spans = ((span.start, min(span.stop, last), span.prompt) for span in scene.schedule.prompts)
-    return [
-        (range(round(start * FPS), count if math.isclose(stop, last) else round(stop * FPS)), prompt)
-        for start, stop, prompt in spans
-        if start < last
-    ]
+    return [(range(round(start * FPS), round(stop * FPS)), prompt) for start, stop, prompt in spans if start < last]
 
 
 def _shifted(mask: Tensor, cells: int) -> Tensor:
