@@ -163,7 +163,8 @@ def both_ways(
     for frame, small in zip(large, whole, strict=True):
         frame[top : top + rows, left : left + columns] = Image.fromarray(small).resize((columns, rows), Image.BICUBIC)
     composed = pipe.prepare(run.scene, run.plan.frame).first_seconds(seconds)
-    clips = run.composite(pipe.stream(composed, seed=seed), pipe.components)
+    motion = run.motion(pipe, composed, seed)
+    clips = run.composite(pipe.stream(composed, seed=seed, move_heads=False), pipe.components, motion)
     return large, np.concatenate([clip.frames for clip in clips])
 
 

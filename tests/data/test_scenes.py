@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polytalk.conditioning.gestures import ACTIONS, CAMERA, WALK
+from polytalk.conditioning.idle_motion import CHANNELS, PLAYED
 from polytalk.data.characters import SOURCES, register
 from polytalk.data.prompts import EVENT_WORDS
 from polytalk.data.scenes import SceneConfig, draw_clip
@@ -202,3 +203,45 @@ def test_motion_begins_with_the_reference():
     for track in clip.motion:
         assert {len(values) for values in track.values()} == {10}
     assert clip.reference_boxes.shape == clip.face_boxes.shape[1:]
+
+
+def test_where_people_stand_steady_only_faces_and_hands_move():
+    config = replace(SMALL, num_frames=25, motion=0.0, camera_motion=0.0, steady=True, event_probability=1.0,
+                     crossing_probability=0.3, max_events=2)  # fmt: skip
+    rigid = [CHANNELS.index(name) for name in PLAYED]
+    events = set()
+    for seed in range(25):
+        clip = draw_clip(seed, config)
+        events |= {name for name, *_ in clip.events}
+        assert not clip.pose[..., rigid].any()
+        assert np.ptp(clip.face_boxes, axis=0).max() < 1e-3
+    assert {WALK, CAMERA, "nods", "leans in"} <= events
+
+
+def test_a_camera_catches_mouths_open_and_the_clip_begins_so():
+    config = replace(SMALL, motion=0.0, camera_motion=0.0, caught_probability=1.0)
+    clips = [draw_clip(seed, config) for seed in range(12)]
+    begin = np.array([clip.mouth[0, :, 0] for clip in clips])
+    assert 0.1 < (begin == 0).mean() < 0.6
+    assert begin.max() > 0.4
+    assert all(np.array_equal(clip.frames[0], clip.reference) for clip in clips)
+    shut = [draw_clip(seed, replace(config, caught_probability=0.0)) for seed in range(12)]
+    assert not any(clip.mouth[0, :, 0].any() for clip in shut)
+    np.testing.assert_array_equal(clips[3].mouth[2:], shut[3].mouth[2:])
+
+
+def test_an_earlier_reference_may_show_open_mouths_too():
+    config = replace(SMALL, reference_lead=1, reference_lead_probability=1.0, silent_probability=1.0)
+    caught, shut = (draw_clip(3, replace(config, caught_probability=share)) for share in (1.0, 0.0))
+    np.testing.assert_array_equal(caught.frames, shut.frames)
+    assert (caught.reference != shut.reference).any()
+
+
+def test_people_blink_as_often_as_asked_for():
+    often, never = (
+        [draw_clip(seed, replace(SMALL, num_frames=25, blinks=rate)).pose[..., CHANNELS.index("blink")].max()
+         for seed in range(8)]
+        for rate in (4.0, 0.0)
+    )  # fmt: skip
+    assert np.mean(often) > 0.8
+    assert not any(never)

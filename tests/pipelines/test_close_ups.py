@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_model import tiny_pipeline, voice
+from tiny_model import TINY, tiny_components, tiny_pipeline, voice
 
-from polytalk import Box, Scene, Speaker
+from polytalk import Box, MultiTalkPipeline, Scene, Speaker
 from polytalk.casting.found import FoundPerson
 from polytalk.errors import PolytalkError
 from polytalk.pipelines.close_ups import (
@@ -85,6 +85,23 @@ def test_a_frame_that_stands_still_gives_the_picture_back():
     standing = dataclasses.replace(clip, frames=np.repeat(frame[None], 3, axis=0))
     (result,) = run.composite([standing], pipe.components)
     assert np.abs(result.frames.astype(int) - photo()).max() <= 1
+
+
+def test_heads_move_in_the_picture_not_in_the_model_s_frame():
+    pipe = MultiTalkPipeline(tiny_components(pose_channels=17), dataclasses.replace(TINY, idle_motion=0.8))
+    standing, moving = (
+        np.concatenate([
+            clip.frames for clip in generate_with_close_ups(
+                pipe, wanted(prompt="The one on the left leans in."), size=FRAME, people=(), seed=3, move_heads=moves
+            )
+        ])
+        for moves in (False, True)
+    )  # fmt: skip
+    assert np.array_equal(moving[0], standing[0])
+    moved = (moving != standing).any(axis=(0, 3))
+    for head in HEADS:
+        assert moved[head.top : head.bottom, head.left : head.right].mean() > 0.5
+    assert not moved[:, 195:215].any()
 
 
 def test_a_work_folder_gives_the_same_frames_again(tmp_path):

@@ -84,17 +84,11 @@ def test_what_people_do_unasked_is_told_without_sound_too(model):
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_who_is_told_how_to_move_is_shown_it_too(told):
-    batch = _batch()
-    batch["guide"] = batch["still"] + 1
-    known = torch.tensor([1, 2])
-    loss = ClipLoss(NetworkConfig(tasks=(), drop_pose=0.0 if told else 1.0, drop_fill=0.0))
+def test_some_clips_are_not_told_how_people_move(told):
+    batch, known = _batch(), torch.tensor([1, 2])
+    loss = ClipLoss(NetworkConfig(tasks=(), drop_pose=0.0 if told else 1.0))
     begun = loss.begun(batch, known, torch.Generator().manual_seed(0))
     assert torch.equal(begun["pose"], batch["pose"] * told)
-    inputs = loss.inputs(begun, batch["latents"], known, torch.Generator().manual_seed(0))
-    wanted = batch["guide"] if told else batch["still"]
-    assert torch.equal(inputs[0, 20:, 1:], wanted[0, :, 1:])
-    assert torch.equal(inputs[1, 20:, 2:], wanted[1, :, 2:])
 
 
 def test_channels_count_by_what_they_do_to_the_pixels():

@@ -29,6 +29,8 @@ _UNITS = {"gaze_x": 1.0, "gaze_y": 1.0, "brow": 1.0, "dx": 20.0, "dy": 40.0, "sc
           "pitch": 3.0, "lean": 20.0, "smile": 1.0, "hand": 1.0, "hand_angle": 2.0, "place": 1.0,
           "zoom": 4.0}  # fmt: skip
 """Factors that make the changes of lively people about 0.5 large. Places are in head heights, angles in radians."""
+PLAYED = ("dx", "dy", "scale", "roll", "yaw", "pitch", "lean", "place", "zoom")
+"""Channels of what is played with finished frames (`polytalk.conditioning.puppet`): not told to a network."""
 _LARGEST = 3.0
 """Soft limit of the signal."""
 

@@ -1,7 +1,8 @@
-"""The reference picture with its heads moved as people are told to move: what a clip's condition shows.
+"""Heads of a finished video moved as people move: the last thing that is done to a clip.
 
-A network that starts from a standing picture has to draw every head anew wherever it sways to. Moving the picture's own
-pixels first, as a plane, leaves it what a plane cannot show: mouths, eyelids, turns, and what comes out from behind.
+The network draws everybody where the picture shows them, so that each mouth stays in its place in the latents, and
+nothing that moves is blurred by the autoencoder or wears off from clip to clip. Sway, turns, nods, steps and the camera
+are played afterwards, with the video's own pixels, as a plane that is bent around each head.
 """
 
 from __future__ import annotations
@@ -32,8 +33,6 @@ FACE = (0.34, 0.42)
 BODY = 0.55
 """Half the width of somebody's shoulders, of those who walk."""
 
-FAR = 8.0
-"""Pixels: what has been moved so far, whatever its speed, has as much unrest as what moves by a pixel a frame."""
 STEP = 4
 """Pixels between the places for which motion is worked out."""
 
@@ -49,34 +48,31 @@ class Head:
     """Of a box around it."""
 
 
-def moved_picture(
-    picture: np.ndarray, heads: Sequence[Head], tracks: Sequence[Tracks], origin: int, frames: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The picture as a video in which heads move.
+def move_heads(
+    video: np.ndarray, heads: Sequence[Head], tracks: Sequence[Tracks], origin: int, frames: Sequence[int]
+) -> np.ndarray:
+    """A video whose people stand still, with heads that move.
 
     Args:
-        picture: uint8 (H, W, 3).
+        video: uint8 (T, H, W, 3).
         heads: in it.
         tracks: of everybody, see `polytalk.conditioning.idle_motion.pose_signal`.
-        origin: frame of the tracks that the picture shows.
+        origin: frame of the tracks in which everybody is where the video shows them.
         frames: of the tracks, T.
 
     Returns:
-        uint8 (T, H, W, 3), and its unrest, float32 (T, H, W): pixels a frame by which what is seen moves, and the
-        square of how far it has been moved, in `FAR`.
+        uint8 (T, H, W, 3).
     """
     changes = [_changes(track, origin, frames) for track in tracks]
-    video, unrest = _swayed(picture, heads, changes)
+    moved = _swayed(video, heads, changes)
     ways = np.array([change["place"] * SIZE * head.height for head, change in zip(heads, changes, strict=True)])
     walkers = np.flatnonzero((np.abs(ways) > 1).any(axis=1))
     if len(walkers):
-        _walk(picture, video, [heads[int(walker)] for walker in walkers], ways[walkers])
+        _walk(video[0], moved, [heads[int(walker)] for walker in walkers], ways[walkers])
     zoom = changes[0]["zoom"]
     for row in np.flatnonzero(np.abs(zoom - 1) > 1e-3):
-        video[row] = _zoomed(video[row], heads, float(zoom[row]))
-    steps = np.abs(np.diff(ways, prepend=ways[:, :1])).max(axis=0)
-    zooming = np.abs(np.diff(np.log(zoom), prepend=np.log(zoom[0]))) * picture.shape[1] / 4
-    return video, unrest + (steps + zooming)[:, None, None].astype(np.float32)
+        moved[row] = _zoomed(moved[row], heads, float(zoom[row]))
+    return moved
 
 
 def _changes(track: Tracks, origin: int, frames: Sequence[int]) -> dict[str, np.ndarray]:
@@ -89,25 +85,31 @@ def _changes(track: Tracks, origin: int, frames: Sequence[int]) -> dict[str, np.
     return found
 
 
-def _swayed(
-    picture: np.ndarray, heads: Sequence[Head], changes: Sequence[Mapping[str, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Heads moved, turned and grown, (T, H, W, 3), and their unrest; what is between them and what stands still is
-    stretched."""
-    height, width, _ = picture.shape
-    x, y = (pixels[::STEP, ::STEP] + (STEP - 1) / 2 for pixels in _pixels(picture.shape))
-    count = len(changes[0]["dx"])
-    shift, total = torch.zeros(count, 2, *x.shape), torch.full((count, 1, *x.shape), 1e-6)
+def _swayed(video: np.ndarray, heads: Sequence[Head], changes: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """Heads moved, turned and grown, (T, H, W, 3); what is between them and what stands still is stretched."""
+    _, height, width, _ = video.shape
+    x, y = (pixels[::STEP, ::STEP] + (STEP - 1) / 2 for pixels in _pixels((height, width)))
+    shift, total = torch.zeros(len(video), 2, *x.shape), torch.full((len(video), 1, *x.shape), 1e-6)
     for head, change in zip(heads, changes, strict=True):
         near, from_x, from_y = _came_from(x, y, head, change)
         shift += (near * near)[:, None] * torch.stack([from_x - x, from_y - y], dim=1)
         total += near[:, None]
-    shift = shift / total
-    unrest = torch.diff(shift, dim=0, prepend=shift[:1]).norm(dim=1) + (shift.norm(dim=1) / FAR).square()
-    unrest = F.interpolate(unrest[:, None], size=(height, width))[:, 0]
-    shift = F.interpolate(shift, size=(height, width), mode="bilinear", align_corners=False)
-    x, y = _pixels(picture.shape)
-    return _taken(picture, x + shift[:, 0], y + shift[:, 1]), unrest.numpy()
+    shift = F.interpolate(shift / total, size=(height, width), mode="bilinear", align_corners=False)
+    rows, columns = (_span(shift.abs().amax(dim=(0, 1, axis))) for axis in (3, 2))
+    moved = video.copy()
+    if len(rows) and len(columns):
+        part = (..., slice(rows.start, rows.stop), slice(columns.start, columns.stop))
+        x, y = (pixels[part] for pixels in _pixels((height, width)))
+        moved[:, rows.start : rows.stop, columns.start : columns.stop] = _taken(video, *(
+            place + by for place, by in zip((x, y), shift[part].unbind(dim=1), strict=True)
+        ))  # fmt: skip
+    return moved
+
+
+def _span(moves: Tensor) -> range:
+    """Along one side, (pixels,): from the first to the last that are moved."""
+    found = (moves > 0.01).nonzero().flatten().tolist()
+    return range(found[0], found[-1] + 1) if found else range(0)
 
 
 def _came_from(x: Tensor, y: Tensor, head: Head, change: Mapping[str, np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:
@@ -135,13 +137,13 @@ def _pixels(size: Sequence[int]) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def _taken(picture: np.ndarray, x: Tensor, y: Tensor) -> np.ndarray:
-    """Pictures (T, H, W, 3) of a picture's pixels from places (T, H, W) in it, its edges beyond them."""
-    height, width, _ = picture.shape
+def _taken(video: np.ndarray, x: Tensor, y: Tensor) -> np.ndarray:
+    """Pixels of frames (T, H, W, 3) from places (T, h, w) in each, their edges beyond them; bicubic, to stay sharp."""
+    height, width = video.shape[1:3]
     grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=-1)
-    pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float()
-    found = F.grid_sample(pixels.expand(len(grid), -1, -1, -1), grid, padding_mode="border", align_corners=False)
-    return found.permute(0, 2, 3, 1).round().to(torch.uint8).numpy()
+    pixels = torch.from_numpy(np.ascontiguousarray(video)).permute(0, 3, 1, 2).float()
+    found = F.grid_sample(pixels, grid, mode="bicubic", padding_mode="border", align_corners=False)
+    return found.permute(0, 2, 3, 1).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def _fade(share: Tensor) -> Tensor:
@@ -163,7 +165,7 @@ def _walk(picture: np.ndarray, video: np.ndarray, walkers: Sequence[Head], ways:
     """Cut those who walk out of a video (T, H, W, 3) and put them where they have come to, larger ones in front.
 
     Args:
-        picture: uint8 (H, W, 3), before anybody moved.
+        picture: uint8 (H, W, 3), with everybody in their places.
         video: is changed.
         walkers: W heads.
         ways: (W, T) pixels to the right.
@@ -175,7 +177,7 @@ def _walk(picture: np.ndarray, video: np.ndarray, walkers: Sequence[Head], ways:
         shown, canvas = video[row].copy(), np.where(gone, behind, video[row]).astype(np.float32)
         for head, way in sorted(zip(walkers, ways[:, row].tolist(), strict=True), key=lambda pair: pair[0].height):
             cover = _outline(Head(head.x + way, head.y, head.height), picture.shape)
-            canvas = canvas * (1 - cover) + _taken(shown, x - way, y)[0] * cover
+            canvas = canvas * (1 - cover) + _taken(shown[None], x - way, y)[0] * cover
         video[row] = canvas.round().astype(np.uint8)
 
 
@@ -191,4 +193,4 @@ def _zoomed(shown: np.ndarray, heads: Sequence[Head], zoom: float) -> np.ndarray
     """Nearer, around the middle of the heads."""
     middle_x, middle_y = (float(np.mean([getattr(head, axis) for head in heads])) for axis in "xy")
     x, y = (pixels[None] for pixels in _pixels(shown.shape))
-    return _taken(shown, middle_x + (x - middle_x) / zoom, middle_y + (y - middle_y) / zoom)[0]
+    return _taken(shown[None], middle_x + (x - middle_x) / zoom, middle_y + (y - middle_y) / zoom)[0]

@@ -29,7 +29,10 @@ def occasional(rng: np.random.Generator, count: int, rate: float, shape: np.ndar
     return track[len(shape) : len(shape) + count]
 
 
-def idle(rng: np.random.Generator, count: int, motion: float, speaking: np.ndarray, towards: float) -> Tracks:
+def idle(
+    rng: np.random.Generator, count: int, motion: float, speaking: np.ndarray, towards: float,
+    blinks: float = BLINKS_PER_SECOND,
+) -> Tracks:  # fmt: skip
     """Motion of somebody who listens and speaks.
 
     Args:
@@ -37,6 +40,7 @@ def idle(rng: np.random.Generator, count: int, motion: float, speaking: np.ndarr
         motion: amount, 0 (only blinks and gazes) to 1.
         speaking: bool (count,); speakers move more.
         towards: side on which the others are, -1 to 1 (0: nobody).
+        blinks: a second.
     """
     kernel = np.ones(9) / 9
     energy = np.convolve(np.pad(speaking.astype(float), 4, mode="edge"), kernel, mode="valid")
@@ -58,7 +62,7 @@ def idle(rng: np.random.Generator, count: int, motion: float, speaking: np.ndarr
         "pitch": rng.normal(0, 0.12) + lively * 0.28 * smooth_noise(rng, count, 0.9),
         "lean": motion * 0.03 * smooth_noise(rng, count, 2.2),
         "smile": np.full(count, float(np.clip(rng.normal(0.15, 0.2), -0.3, 0.5))),
-        "blink": occasional(rng, count, BLINKS_PER_SECOND, BLINK),
+        "blink": occasional(rng, count, blinks, BLINK),
         "gaze_x": np.clip(gaze[0], -1, 1),
         "gaze_y": np.clip(gaze[1], -1, 1),
         "brow": rng.normal(0, 0.2) + occasional(rng, count, BROW_RAISES_PER_SECOND * (0.3 + motion), BROW_RAISE),

@@ -10,7 +10,7 @@ import numpy as np
 import skia
 
 from polytalk.conditioning.gestures import ACTIONS, CAMERA, WALK, Tracks, hand_sides, ramp, stride
-from polytalk.conditioning.idle_motion import pose_signal, smooth_noise
+from polytalk.conditioning.idle_motion import BLINKS_PER_SECOND, PLAYED, pose_signal, smooth_noise
 from polytalk.data.backgrounds import MARGIN, draw_background
 from polytalk.data.character import Character, Pose
 from polytalk.data.characters import SOURCES
@@ -27,12 +27,17 @@ CELL = 8
 """Masks have one cell for so many pixels."""
 SAMPLE_RATE = 16_000
 SHARES = ("reference_lead_probability", "crowding", "motion", "camera_motion", "event_probability",
-          "crossing_probability", "silent_probability", "same_style", "lighting", "empty_prompt")  # fmt: skip
+          "crossing_probability", "silent_probability", "same_style", "lighting", "empty_prompt",
+          "caught_probability")  # fmt: skip
 """Fields of `SceneConfig` that lie in 0..1."""
 SHORTEST_WALK = 25
 """Nobody crosses in a clip of fewer frames: it would be a dash."""
 SMILE_WHILE_SPEAKING = 0.35
 """Speakers keep so much of a smile, so that the mouth's shape stays that of the sound."""
+SHUT = (0.0, 0.5, 0.0)
+"""Opening, width and rounding of a mouth at rest."""
+SHUT_IN_PICTURES = 0.3
+"""Share of the mouths that a camera catches shut."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,19 @@ class SceneConfig:
     """0: never overlap; 1: neighbours may overlap by half a head."""
     motion: float = 0.5
     """Amount of sway, turning and nodding, 0 to 1."""
+    blinks: float = BLINKS_PER_SECOND
+    """A second, of everybody."""
     camera_motion: float = 0.3
     """Amount of slow panning, 0 to 1."""
     event_probability: float = 0.3
     """Share of clips in which something happens that the prompt tells."""
     max_events: int = 2
     """Most events in a clip."""
+    steady: bool = False
+    """Heads, bodies and the camera stand still, whatever happens: only faces and hands move."""
+    caught_probability: float | None = None
+    """Share of clips whose reference picture has caught mouths as they were, open or smiling, instead of shut ones; a
+    clip that begins with its reference begins so. None: mouths are shut in earlier references, else as first spoken."""
     crossing_probability: float = 0.0
     """Share of the clips with events, of 25 frames or more, in which one person walks to the other side."""
     silent_probability: float = 0.0
@@ -102,7 +114,7 @@ class SceneConfig:
         if unknown or not self.sources or sum(weight for _, weight in self.sources) <= 0:
             raise PolytalkError("sources", f"unknown or empty: {unknown}", f"Choose among {', '.join(SOURCES)}.")
         for field in SHARES:
-            if not 0.0 <= getattr(self, field) <= 1.0:
+            if not 0.0 <= (getattr(self, field) or 0.0) <= 1.0:
                 raise PolytalkError(field, str(getattr(self, field)), "Give a number from 0 to 1.")
 
 
@@ -162,6 +174,11 @@ class _Stage:
     pan: np.ndarray
     """(N, 2) as shares of the frame."""
 
+    def copy(self) -> _Stage:
+        """With tracks and places of its own."""
+        tracks = [{name: track.copy() for name, track in each.items()} for each in self.tracks]
+        return replace(self, tracks=tracks, place=self.place.copy())
+
 
 def draw_clip(
     seed: int, config: SceneConfig, conversation: Conversation | None = None, happening: int = 0
@@ -182,7 +199,10 @@ def draw_clip(
     lead = 0
     if rng.random() < config.reference_lead_probability:
         lead = int(rng.integers(1, config.reference_lead + 1)) if config.reference_lead else 0
-    stage, events = _arrange(rng, config, mouth, speaking, lead, (seed, happening) if happening else ())
+    before = None
+    if config.caught_probability is not None:
+        before = _caught(np.random.default_rng([seed, 41]), mouth.shape[1], config.caught_probability)
+    stage, events = _arrange(rng, config, mouth, speaking, lead, (seed, happening) if happening else (), before)
     names = [name for name, _ in config.backgrounds]
     weights = np.array([weight for _, weight in config.backgrounds])
     pictures = folder_pictures(config.photo_folder) if config.photo_folder else bundled_pictures()
@@ -240,6 +260,17 @@ def _voices(
     return mouth, speaking, audio
 
 
+def _caught(rng: np.random.Generator, people: int, share: float) -> np.ndarray:
+    """Mouths (P, 3) as a camera catches them, or all shut: in so many of the pictures the former."""
+    mouths = np.tile(np.float32(SHUT), (people, 1))
+    if rng.random() >= share:
+        return mouths
+    for mouth in mouths:
+        if rng.random() >= SHUT_IN_PICTURES:
+            mouth[:] = 0.05 + 0.95 * rng.beta(1.2, 1.8), rng.uniform(0.15, 1.0), rng.uniform(0.0, 0.6) ** 2
+    return mouths
+
+
 def _arrange(
     rng: np.random.Generator,
     config: SceneConfig,
@@ -247,8 +278,9 @@ def _arrange(
     speaking: np.ndarray,
     lead: int,
     happening: Sequence[int],
+    caught: np.ndarray | None,
 ) -> tuple[_Stage, tuple[Event, ...]]:
-    """Choose people, places, motion and events."""
+    """Choose people, places, motion and events; ``caught`` are the mouths (P, 3) of the reference."""
     count, total = mouth.shape[1], config.num_frames + lead
     names = [name for name, _ in config.sources]
     weights = np.array([weight for _, weight in config.sources])
@@ -258,11 +290,18 @@ def _arrange(
     order = [int(person) for person in rng.permutation(count)]
     size, place = _places(rng, config, order)
     # Before the clip nobody speaks; mouths fade in from shut.
-    full_mouth = np.concatenate([np.repeat([[[0.0, 0.5, 0.0]]], lead, 0).repeat(count, 1), mouth]).astype(np.float32)
+    full_mouth = np.concatenate([np.repeat([[SHUT]], lead, 0).repeat(count, 1), mouth]).astype(np.float32)
+    if caught is not None:
+        full_mouth[: max(1, lead)] = caught
+        if not lead and len(full_mouth) > 1:
+            full_mouth[1] = 0.4 * caught + 0.6 * full_mouth[1]
     full_speaking = np.concatenate([np.zeros((lead, count), bool), speaking])
     rank = {person: index for index, person in enumerate(order)}
     towards = [0.0 if count == 1 else 1.0 - 2.0 * rank[person] / (count - 1) for person in range(count)]
-    tracks = [idle(rng, total, config.motion, full_speaking[:, person], towards[person]) for person in range(count)]
+    tracks = [
+        idle(rng, total, config.motion, full_speaking[:, person], towards[person], config.blinks)
+        for person in range(count)
+    ]
     for track, side in zip(tracks, hand_sides(place[:, 0], config.width), strict=True):
         track["hand_side"] = np.full(total, side)
     places = np.repeat(place[None], total, axis=0)
@@ -270,13 +309,15 @@ def _arrange(
     pan_size = 0.035 * config.camera_motion * float(rng.random() < 0.5)
     pan = pan_size * np.stack([smooth_noise(rng, total, 5.0), 0.4 * smooth_noise(rng, total, 5.0)], axis=1)
     stage = _Stage(people, order, size, places, tracks, full_mouth, np.full(total, 1.0 + 2 * pan_size), pan)
-    before = stage
-    if happening:
-        kept = [{name: track.copy() for name, track in each.items()} for each in tracks]
-        before = replace(stage, tracks=kept, place=places.copy())
+    before = stage.copy()
     events = _happen(rng, config, stage, towards, lead)
     if happening:  # the draws that follow are the same
-        stage, events = before, _happen(np.random.default_rng(happening), config, before, towards, lead)
+        stage = before.copy()
+        events = _happen(np.random.default_rng(happening), config, stage, towards, lead)
+    if config.steady:
+        for track, still in zip(stage.tracks, before.tracks, strict=True):
+            track |= {name: still[name] for name in PLAYED if name in still}
+        stage.place, stage.zoom = before.place, before.zoom
     for person, track in enumerate(stage.tracks):
         opening = full_mouth[:, person, 0]
         track["smile"] = track["smile"] * (1 - (1 - SMILE_WHILE_SPEAKING) * np.clip(3 * opening, 0, 1))

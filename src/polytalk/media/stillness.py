@@ -17,12 +17,6 @@ _SHIFTS = 1
 """Pixels each way, at half size, by which surroundings may have slipped and still be as they were."""
 _AT_REST = 0.6
 """Share of the surroundings that is as it was at least, unless the camera itself moves."""
-LEFT, DRAWN = 0.025, 0.07
-"""Mean differences up to which the network left a place as it was, and from which it drew something else."""
-_BLURRED_FRAMES = 7
-"""Frames over which motion blurs what an autoencoder makes of a place."""
-_DRAWN_FRAMES = 3
-"""Frames over which the largest of them counts."""
 _FRAMES = 5
 """Frames over which the largest difference counts, so that a place does not flicker between the two."""
 
@@ -59,49 +53,11 @@ def hold_still(
     return picture + change * (1 - strength * (1 - changed))
 
 
-def keep_moved(
-    frames: torch.Tensor,
-    moved: torch.Tensor,
-    rebuilt: torch.Tensor,
-    strength: float = 1.0,
-    unrest: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Show the moved picture itself wherever the network left it as it was; between the two they are blended.
-
-    An autoencoder blurs what moves fast. Where the network's video is what the autoencoder makes of the moved picture,
-    the picture's own pixels are what was meant; where the network drew something else, a mouth, its drawing stays. The
-    faster something moves, the larger a difference means nothing.
-
-    Args:
-        frames: (batch, 3, T, height, width) in -1..1, of the network.
-        moved: the same of the picture with its heads moved (see `polytalk.conditioning.puppet`).
-        rebuilt: `moved` through the autoencoder.
-        strength: 0 leaves the frames alone, 1 takes all of the picture where nothing was changed.
-        unrest: (T, height, width), how fast what `moved` shows moves, pixels a frame, or how far it has been moved.
-
-    Returns:
-        As `frames`.
-    """
-    if strength == 0:
-        return frames
-    small = F.avg_pool3d(frames - rebuilt, (1, 2, 2), ceil_mode=True)  # half the size, for speed
-    found = _difference(small, _AREA // 2 + 1)
-    found = F.max_pool3d(found, (_DRAWN_FRAMES, 1, 1), 1, (_DRAWN_FRAMES // 2, 0, 0))
-    if unrest is not None:
-        unrest = F.avg_pool2d(unrest[:, None], 2, ceil_mode=True)[:, 0]
-        near = F.max_pool3d(unrest[None, None], (_BLURRED_FRAMES, 1, 1), 1, (_BLURRED_FRAMES // 2, 0, 0))
-        found = found / (1 + near)
-    share = ((found - LEFT) / (DRAWN - LEFT)).clamp(0, 1)
-    kept = strength * (1 - share * share * (3 - 2 * share))
-    kept = F.interpolate(kept, size=frames.shape[2:], mode="trilinear")
-    return frames + (moved - frames) * kept
-
-
-def _difference(change: torch.Tensor, area: int = _AREA) -> torch.Tensor:
+def _difference(change: torch.Tensor) -> torch.Tensor:
     """How different places are (batch, 1, T, height, width), of frames minus picture (batch, 3, T, height, width)."""
     # the mean over an area of the signed difference: lost texture cancels out, another colour does not
-    offset = _area_mean(change, area).abs().amax(dim=1, keepdim=True)
-    spread = _area_mean(change.abs().mean(dim=1, keepdim=True), area)
+    offset = _area_mean(change).abs().amax(dim=1, keepdim=True)
+    spread = _area_mean(change.abs().mean(dim=1, keepdim=True))
     return torch.maximum(offset, spread / 2)
 
 
@@ -128,8 +84,8 @@ def _slipped(frames: torch.Tensor, picture: torch.Tensor, people: torch.Tensor, 
     return torch.where((at_rest >= _AT_REST)[..., None, None], slipped, changed)
 
 
-def _area_mean(values: torch.Tensor, area: int) -> torch.Tensor:
-    """Mean over area × area pixels, (batch, channels, T, height, width)."""
-    half = area // 2
-    columns = F.avg_pool3d(values, (1, area, 1), 1, (0, half, 0), count_include_pad=False)
-    return F.avg_pool3d(columns, (1, 1, area), 1, (0, 0, half), count_include_pad=False)
+def _area_mean(values: torch.Tensor) -> torch.Tensor:
+    """Mean over `_AREA` × `_AREA` pixels, (batch, channels, T, height, width)."""
+    half = _AREA // 2
+    columns = F.avg_pool3d(values, (1, _AREA, 1), 1, (0, half, 0), count_include_pad=False)
+    return F.avg_pool3d(columns, (1, 1, _AREA), 1, (0, 0, half), count_include_pad=False)

@@ -18,7 +18,7 @@ from polytalk.conditioning.picture import to_network
 from polytalk.conditioning.speech import FPS
 from polytalk.diffusion import draw_noise, sample
 from polytalk.media.colour import match_colour
-from polytalk.media.stillness import hold_still, keep_moved
+from polytalk.media.stillness import hold_still
 from polytalk.pipelines.carry_over import carried_latents, with_carried
 from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip, ClipPlanner, latent_frames
 from polytalk.pipelines.components import Components, build_condition
@@ -26,7 +26,7 @@ from polytalk.pipelines.config import PipelineConfig, RunSettings
 from polytalk.pipelines.denoising import GuidedVelocity, branch_conditioning
 from polytalk.pipelines.dubbing import ClipGuide
 from polytalk.pipelines.following import Appearance, follow, have_moved
-from polytalk.pipelines.motion import MotionPlan, MovedPicture
+from polytalk.pipelines.motion import MotionPlan, heads
 from polytalk.pipelines.observing import ClipObserver, SeenClip
 from polytalk.pipelines.offload import HOST
 from polytalk.pipelines.options import LoadOptions
@@ -97,7 +97,7 @@ class ClipChain:
         self.reference: tuple[np.ndarray, Tensor] | None = None
         """Pixels and masks that stand for the picture after people have moved away from their places in it."""
         self.origin = 0
-        """Frame of the video that the picture, or what stands for it, shows."""
+        """Frame of the video whose faces the picture, or what stands for it, shows."""
         self.known: Tensor
         """(1, 3, M, H, W): frames that the next clip starts with; the picture, later the motion frames."""
         self._know(scene.pixels[None])
@@ -111,8 +111,6 @@ class ClipChain:
         """Who has a voice of their own in the clip that is being made, or was made last."""
         self._guide: ClipGuide | None = None
         """What the clip takes from a source video."""
-        self._moved: MovedPicture | None = None
-        """What the clip's condition shows where no frame is known, if it moves."""
         self._labels: Tensor | None = None
         """(h / 2, w / 2): whom the network sees where in the frame that the next clip begins with."""
 
@@ -173,7 +171,14 @@ class ClipChain:
         video = self._make(clip)
         self._know(_to_pixels(video[0, :, -self.settings.planner.motion_frames :]))
         self._follow(clip)
-        return _to_pixels(video[0, :, clip.motion_frames : clip.motion_frames + clip.num_new])
+        return self._played(clip, _to_pixels(video[0, :, clip.motion_frames : clip.motion_frames + clip.num_new]))
+
+    def _played(self, clip: Clip, frames: np.ndarray) -> np.ndarray:
+        """A clip's new frames, uint8 (T, height, width, 3), with heads that move."""
+        if self._motion is None or not self.settings.move_heads:
+            return frames
+        shown_since = round(self.scene.picture_for(clip).start * FPS)
+        return self._motion.play(frames, heads(self.home), shown_since, clip.new_start)
 
     @cached_property
     def _appearance(self) -> Appearance:
@@ -196,16 +201,6 @@ class ClipChain:
         if self.reference is None:
             return self.picture[:, :, 0]
         return to_network(self.reference[0]).to(self.picture)[:, :, 0]
-
-    def _moved_picture(self, clip: Clip) -> MovedPicture | None:
-        """The reference picture with heads that move as everybody is told to in a clip."""
-        if self._motion is None or not self.config.move_reference:
-            return None
-        pixels = _to_pixels(self._reference_picture()[0][:, None])[0]
-        _, where = self.reference or (None, self.home)
-        video, unrest = self._motion.picture(pixels, where, self.origin, clip)
-        moved = _to_network(torch.from_numpy(video)).to(self.picture)
-        return MovedPicture(moved, self.components.encode_video(moved), torch.from_numpy(unrest).to(moved))
 
     def _choose_picture(self, clip: Clip) -> None:
         """Take the picture that a clip shows; where it is another than before, the clip begins with it: a cut.
@@ -243,11 +238,9 @@ class ClipChain:
     @cached_property
     def _motion(self) -> MotionPlan | None:
         """How everybody moves in the whole video; None where the network decides, or a source video."""
-        amount, network = self.settings.idle_motion, self.components.transformer
-        if amount is None or self.scene.source is not None or not network.config.get("pose_channels", 0):
-            return None
         seed = self.seed if self.generator is None else self.generator.initial_seed()
-        return MotionPlan(self.scene, seed or 0, max(clip.start + clip.num_frames for clip in self.clips), amount)
+        count = max(clip.start + clip.num_frames for clip in self.clips)
+        return MotionPlan.of(self.scene, self.settings, self.components.transformer, seed or 0, count)
 
     def _told(self, clip: Clip) -> Tensor | None:
         """How the cast moves in a clip, (people, T, channels), if the network is told."""
@@ -277,14 +270,8 @@ class ClipChain:
         if self.scene.source is not None:
             self._guide = self.scene.source.guide(self.components, clip)
             self.masks = self._guide.masks.to(self.components.device)
-        self._moved = self._moved_picture(clip)
         condition = build_condition(
-            self.components,
-            self.known,
-            self._reference_picture(),
-            clip.num_frames,
-            self.config.fill_condition,
-            None if self._moved is None else self._moved.latents,
+            self.components, self.known, self._reference_picture(), clip.num_frames, self.config.fill_condition
         )
         if self._guide is not None and self.config.fill_condition == "reference":
             condition = self._guide.fill(condition, latent_frames(self.known.shape[2]))
@@ -299,15 +286,8 @@ class ClipChain:
         """A clip (1, 3, T, H, W) in -1..1 as the audience sees it; itself if that is as decoded."""
         if self._guide is not None:
             return self._guide.composite(video)  # its colours are held by what is around them
-        if self._moved is not None and self.settings.hold_still:
-            rebuilt = self.components.decode_video(self._moved.latents).float().clamp(-1, 1)
-            video = keep_moved(video, self._moved.pixels, rebuilt, self.settings.hold_still, self._moved.unrest)
         still_only = self.settings.colour_region == "still"
         matched = match_colour(video, self.picture, self.settings.colour_strength, still_only=still_only)
-        if self._motion is not None and self._motion.camera_moves(
-            clip, round(self.scene.picture_for(clip).start * FPS)
-        ):
-            return matched
         return hold_still(matched, self.picture, self.settings.hold_still, self._near_people(video.shape[-2:]))
 
     def _near_people(self, size: Sequence[int]) -> Tensor:
@@ -350,9 +330,7 @@ class ClipChain:
             self._told(clip),
         )
         masks = self.masks[list(self.cast.people)] if len(self.cast.people) > 1 else None
-        parallel, labels = self.options.parallel, None
-        if self._motion is not None and masks is not None and parallel is None:
-            labels = self._motion.labels(self.cast.people, clip, self.masks)
+        parallel = self.options.parallel
         # where blocks divide the predictions themselves, or ranks do, the network is called once for all
         ranks_divide = parallel is not None and parallel.guidance > 1
         in_turn = self.options.chunks_branches and not ranks_divide
@@ -366,7 +344,6 @@ class ClipChain:
             step_cache=step_cache,
             in_turn=in_turn,
             home=HOST if self.options.transformer_offloaded else None,
-            given_labels=None if labels is None else labels.to(parts.device),
         )
 
     def _denoise(self, clip: Clip, velocity: GuidedVelocity, condition: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,13 +21,19 @@ from polytalk.casting.cast import cast_scene
 from polytalk.casting.places import join_given
 from polytalk.conditioning.people import scene_boxes
 from polytalk.conditioning.picture import SIZE_CLASSES, Size, choose_size, to_network
+from polytalk.conditioning.puppet import Head
 from polytalk.errors import PolytalkError
 from polytalk.media.image import load_image
 from polytalk.media.source_video import shows_video
 from polytalk.pipelines.close_up_composite import CutComposite
 from polytalk.pipelines.close_up_layout import Cut, compose_frame, lay_out
 from polytalk.pipelines.components import Components
+from polytalk.pipelines.config import RunSettings
+from polytalk.pipelines.motion import MotionPlan
 from polytalk.pipelines.output import ClipOutput
+from polytalk.pipelines.prepared_scene import PreparedScene
+from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
+from polytalk.pipelines.work import WorkFolder
 from polytalk.scene import Box, Scene
 
 if TYPE_CHECKING:
@@ -164,11 +171,37 @@ class CloseUpRun:
     scene: Scene
     """As the model makes it."""
 
-    def composite(self, clips: Iterable[ClipOutput], components: Components) -> Iterator[ClipOutput]:
-        """The model's clips at the picture's size."""
+    def motion(self, pipe: MultiTalkPipeline, scene: PreparedScene, seed: int, **choices: Any) -> MotionPlan | None:
+        """How heads move in the picture; the model's clips are to be made with `move_heads=False` then.
+
+        Args:
+            pipe: the model.
+            scene: the run's, prepared.
+            seed: of the video.
+            choices: as `MultiTalkPipeline.stream`.
+        """
+        settings = RunSettings.choose(pipe.config, **choices)
+        if not settings.move_heads:
+            return None
+        count = scene.num_frames + settings.planner.clip_frames
+        network, width = pipe.components.transformer, self.plan.picture[1]
+        return MotionPlan.of(scene, settings, network, seed, count, self._heads, width)
+
+    @property
+    def _heads(self) -> list[Head]:
+        boxes = [cut.head for cut in self.plan.cuts]
+        return [Head((b.left + b.right) / 2, (b.top + b.bottom) / 2, b.bottom - b.top) for b in boxes]
+
+    def composite(
+        self, clips: Iterable[ClipOutput], components: Components, motion: MotionPlan | None = None
+    ) -> Iterator[ClipOutput]:
+        """The model's clips at the picture's size, with heads that move if the plan of their motion is given."""
         composite = CloseUpComposite(self.plan, self.picture, components)
         for clip in clips:
-            yield dataclasses.replace(clip, frames=composite.composite(clip.frames))
+            frames = composite.composite(clip.frames)
+            if motion is not None:
+                frames = motion.play(frames, self._heads, 0, clip.start)
+            yield dataclasses.replace(clip, frames=frames)
 
 
 def plan_close_ups(
@@ -221,6 +254,9 @@ def generate_with_close_ups(
     size: Size | None = None,
     height: int | None = None,
     people: Sequence[FoundPerson] | None = None,
+    seed: int = 0,
+    work: WorkFolder | str | Path | None = None,
+    progress: ProgressCallback | None = None,
     **choices: Any,
 ) -> Iterator[ClipOutput]:
     """Make a scene's video in close-ups, clip by clip, at the picture's size.
@@ -231,14 +267,21 @@ def generate_with_close_ups(
         size: as in `plan_close_ups`.
         height: likewise.
         people: likewise.
-        choices: as `MultiTalkPipeline.stream`: seed, work, progress, num_inference_steps, ...
+        seed: of the noise, and of how people move.
+        work: as `MultiTalkPipeline.stream`.
+        progress: likewise.
+        choices: likewise: num_inference_steps, ...
 
     Raises:
         PolytalkError: as `plan_close_ups` and `MultiTalkPipeline.stream`, before any clip is made.
     """
     run = plan_close_ups(scene, pipe.config.size_class, size=size, height=height, people=people)
-    clips = pipe.stream(run.scene, size=run.plan.frame, **choices)
-    return run.composite(clips, pipe.components)
+    if progress is not None:
+        progress(Progress(Stage.PREPARE))
+    prepared = pipe.prepare(run.scene, run.plan.frame)
+    motion = run.motion(pipe, prepared, seed, **choices)
+    clips = pipe.stream(prepared, seed=seed, work=work, progress=progress, **{**choices, "move_heads": False})
+    return run.composite(clips, pipe.components, motion)
 
 
 def scaled_to_height(

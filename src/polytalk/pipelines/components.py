@@ -240,9 +240,7 @@ def known_mask(num_known: int, num_frames: int, height: int, width: int) -> Tens
     return channels.T[None, :, :, None, None].expand(-1, -1, -1, height, width).contiguous()
 
 
-def build_condition(
-    components: Components, known: Tensor, reference: Tensor, num_frames: int, fill: str, filled: Tensor | None = None
-) -> Tensor:
+def build_condition(components: Components, known: Tensor, reference: Tensor, num_frames: int, fill: str) -> Tensor:
     """The condition of one clip: mask channels, then the latents of the known frames and of what fills the rest.
 
     Args:
@@ -252,7 +250,6 @@ def build_condition(
         num_frames: T of the clip, 4n + 1.
         fill: `PipelineConfig.fill_condition`. With "zero" the video of known frames and grey ones is encoded as a
             whole, as in the release; with "reference" the standing picture's latents follow those of the known frames.
-        filled: (1, C, F, H / stride, W / stride) latents that take the standing picture's place.
 
     Returns:
         float32 (1, 4 + C, F, H / stride, W / stride).
@@ -263,8 +260,7 @@ def build_condition(
         latents = components.encode_video(torch.cat([known, grey], dim=2))
     else:
         latents = components.encode_video(known)
-        if filled is None:
-            filled = components.fill_latents(reference, latent_frames(num_frames), fill)
+        filled = components.fill_latents(reference, latent_frames(num_frames), fill)
         latents = torch.cat([latents, filled[:, :, latents.shape[2] :]], dim=2)
     mask = known_mask(known.shape[2], num_frames, *latents.shape[-2:]).to(latents.device)
     return torch.cat([mask, latents.float()], dim=1)

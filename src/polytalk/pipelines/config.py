@@ -71,9 +71,9 @@ class PipelineConfig:
     idle_motion: float | None = None
     """How lively people are unasked, 0 (only blinks, gazes and brows) to 1, for networks that can be told (see
     `polytalk.conditioning.idle_motion`); None leaves it to the network."""
-    move_reference: bool = False
-    """Whether heads in the condition's reference picture move as people are told to (see
-    `polytalk.conditioning.puppet`)."""
+    move_heads: bool = True
+    """Whether, of people whose motion is told, heads are moved in the finished frames (see
+    `polytalk.conditioning.puppet`); False leaves them standing."""
     fill_condition: Literal["zero", "reference"] = "zero"
     """What the condition shows where no frame is known: mid grey as in the release, or the reference picture."""
     keep_picture: bool = False
@@ -177,6 +177,8 @@ class RunChoices(TypedDict, total=False):
     """How far places that have not changed show the picture itself, 0 to 1."""
     idle_motion: float | None
     """How lively people are unasked, 0 to 1."""
+    move_heads: bool | None
+    """Whether heads move, of people whose motion is told."""
     carry_over: Literal["pixels", "latent"] | None
     """How motion frames are taken over."""
     strength: float | None
@@ -220,6 +222,8 @@ class RunSettings:
     """0 to 1."""
     idle_motion: float | None = None
     """0 to 1, or nobody is told."""
+    move_heads: bool = True
+    """Heads are moved in the finished frames."""
 
     @classmethod
     def choose(cls, config: PipelineConfig, **choices: Unpack[RunChoices]) -> RunSettings:
@@ -250,6 +254,7 @@ class RunSettings:
             gate_silence=chosen.gate_silence,
             hold_still=chosen.hold_still,
             idle_motion=chosen.idle_motion,
+            move_heads=chosen.move_heads,
         )
 
 

@@ -64,7 +64,6 @@ class GuidedVelocity:
         step_cache: leaves out steps; entered by the caller.
         in_turn: with `batched`, the blocks run the branches one after the other, so that nothing need be stacked.
         home: with `in_turn`, where keys and values wait until a block works; None leaves them on the device.
-        given_labels: (F, H / 2, W / 2) int64, who is where; -1 where the network's map decides.
     """
 
     def __init__(
@@ -79,9 +78,7 @@ class GuidedVelocity:
         step_cache: StepCache | None = None,
         in_turn: bool = False,
         home: torch.device | None = None,
-        given_labels: Tensor | None = None,
     ) -> None:
-        self._given_labels = given_labels
         self.transformer, self.condition, self.speaker_masks = transformer, condition, speaker_masks
         self.branches = guidance.branches()
         self._guided = guidance.start_clip()
@@ -114,9 +111,6 @@ class GuidedVelocity:
                 masks = masks[None].expand(size, -1, -1, -1)
             elif masks is not None:
                 masks = None
-            labels = None
-            if masks is not None and self._given_labels is not None:
-                labels = self._given_labels[None].expand(size, -1, -1, -1)
             # one memory per prediction, so that none is given another's
             cache = self._step_cache.context(f"call_{index}", self._step) if self._step_cache else nullcontext()
             with cache:
@@ -125,7 +119,6 @@ class GuidedVelocity:
                     timestep.expand(size),
                     conditioning=conditioning,
                     speaker_masks=masks,
-                    speaker_labels=labels,
                     return_reference_maps=self.watch_maps and index == 0 and masks is not None,
                     return_labels=watched and index == 0 and masks is not None,
                 )

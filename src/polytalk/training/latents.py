@@ -17,8 +17,6 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from polytalk.conditioning.puppet import Head, moved_picture
-from polytalk.data.scenes import DrawnClip
 from polytalk.models.mini_autoencoder import MiniAutoencoder
 from polytalk.models.mini_speech_encoder import MiniSpeechEncoder
 from polytalk.models.mini_text_encoder import MiniTextEncoder
@@ -102,18 +100,7 @@ def draw_example(job: Job) -> dict[str, np.ndarray | str]:
         "pose": clip.pose,
         "audio": (standardised(conversation.with_context) * gain).astype(np.float32),
         "prompt": clip.prompt,
-        "guide": _guide(clip, np.random.default_rng([job.seed, 77])),
     }
-
-
-def _guide(clip: DrawnClip, rng: np.random.Generator) -> np.ndarray:
-    """The reference picture moved as people move, uint8 (T, H, W, 3); heads are known about as well as in use."""
-    heads = []
-    for left, top, right, bottom in clip.reference_boxes:
-        height = float(bottom - top)
-        x, y, size = (left + right) / 2, (top + bottom) / 2, rng.uniform(0.94, 1.06)
-        heads.append(Head(x + rng.uniform(-0.04, 0.04) * height, y + rng.uniform(-0.04, 0.04) * height, height * size))
-    return moved_picture(clip.reference, heads, clip.motion, 0, range(1, len(clip.frames) + 1))[0]
 
 
 _encoders: list[Encoders] = []
@@ -183,7 +170,7 @@ def region_flags(boxes: np.ndarray, frames: int, height: int, width: int) -> np.
 class LatentPool:
     """Memory-mapped clips. Shapes, N clips, P people, T frames, F latent frames, h and w on the latent grid:
 
-    latents, guide (N, 16, F, h, w), still (N, 16, S, h, w), features (N, P, T+4, layers, channels), all bfloat16;
+    latents (N, 16, F, h, w), still (N, 16, S, h, w), features (N, P, T+4, layers, channels), all bfloat16;
     picture (N, H, W, 3), flags (N, F, h, w), classes (N, F, h/2, w/2) uint8; masks (N, P, h, w) bool;
     ids (N, text_len, grams) int16; mouth (N, P, T, 3), pose (N, P, T, channels) float16.
     """
@@ -274,7 +261,6 @@ def encode_example(
     return {
         "latents": _bits(latents),
         "still": _bits(still),
-        "guide": _bits(autoencoder.encode(pixels(example["guide"]).permute(3, 0, 1, 2)[None])[0]),
         "features": _bits(features[:, index]),
         "picture": example["reference"],
         "flags": region_flags(example["boxes"], latent_frames, height, width),

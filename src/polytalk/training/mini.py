@@ -15,7 +15,6 @@ MINI = PipelineConfig(
     colour_strength=0.0,
     hold_still=1.0,
     idle_motion=0.4,
-    move_reference=True,
     fill_condition="reference",
     keep_picture=True,
     carry_masks=True,

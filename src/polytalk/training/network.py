@@ -282,8 +282,7 @@ class ClipLoss:
         config, latents, twins = self.config, batch["latents"], "twins" in batch
         told = alike(torch.rand(len(known), generator=generator) >= config.drop_pose, twins)
         still = frames_of(batch["still"], latents.shape[2])
-        shown = torch.where(told.view(-1, 1, 1, 1, 1), batch["guide"], still) if "guide" in batch else still
-        batch = {**batch, "pose": batch["pose"] * told.view(-1, 1, 1, 1), "shown": shown}
+        batch = {**batch, "pose": batch["pose"] * told.view(-1, 1, 1, 1)}
         if not config.picture_first or not twins:
             return batch
         chosen = alike((torch.rand(len(known), generator=generator) < config.picture_first) & (known == 1), twins)
