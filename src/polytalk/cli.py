@@ -229,6 +229,7 @@ def binding(
     scenes: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 32,
     seed: Annotated[int, typer.Option(help="Of the scenes and the noise.")] = 0,
     frames: Annotated[int, typer.Option(min=5, help="Length of every scene, 4n + 1.")] = 33,
+    caught: Annotated[bool, typer.Option("--caught", help="The pictures have caught mouths open, too.")] = False,
     steps: opt.Steps = None,
     model: opt.Model = "mini",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -239,7 +240,16 @@ def binding(
     with needs_extra("train"):
         from polytalk.evaluation.binding import run_binding
 
-        run_binding(people=people, scenes=scenes, seed=seed, json=as_json, model=model, frames=frames, steps=steps)
+        run_binding(
+            people=people,
+            scenes=scenes,
+            seed=seed,
+            json=as_json,
+            model=model,
+            frames=frames,
+            steps=steps,
+            caught=caught,
+        )
 
 
 @evaluate_app.command()

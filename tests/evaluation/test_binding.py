@@ -149,6 +149,16 @@ def test_held_out_clips_are_fixed_by_the_seed_and_overlap_in_half_of_the_scenes(
     assert both[3] > 0
 
 
+def test_pictures_may_have_caught_mouths_open_whoever_speaks_then():
+    caught, shut = (held_out_clips(6, seed=5, num_frames=9, caught=each) for each in (True, False))
+    boxes = [c.mouth_boxes[0] for c in caught]
+    tracks = MouthReader.from_pretrained().follow([c.reference[None] for c in caught], boxes)
+    assert max(float(track.opening.max()) for track in tracks) > 0.3
+    for one, other in zip(caught, shut, strict=True):
+        assert np.array_equal(one.frames, other.frames)
+        assert np.array_equal(one.mouth, other.mouth)
+
+
 def test_the_picture_of_a_held_out_clip_is_one_frame_older_and_its_mouths_are_shut():
     clips = held_out_clips(3, seed=5, num_frames=9)
     boxes = [c.mouth_boxes[0] for c in clips]

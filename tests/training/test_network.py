@@ -84,11 +84,11 @@ def test_what_people_do_unasked_is_told_without_sound_too(model):
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_some_clips_are_not_told_how_people_move(told):
-    batch, known = _batch(), torch.tensor([1, 2])
+def test_some_clips_are_not_told_how_people_move(model, told):
+    batch = {**_batch(), "ids": model.text_encoder.tokenize([""]).expand(2, -1, -1)}
     loss = ClipLoss(NetworkConfig(tasks=(), drop_pose=0.0 if told else 1.0))
-    begun = loss.begun(batch, known, torch.Generator().manual_seed(0))
-    assert torch.equal(begun["pose"], batch["pose"] * told)
+    conditions = loss.conditions(model, batch, 0.0, torch.Generator().manual_seed(0))
+    assert torch.equal(conditions.pose, batch["pose"].float() * told)
 
 
 def test_channels_count_by_what_they_do_to_the_pixels():
@@ -270,13 +270,3 @@ def test_weight_of_twins_counts_the_difference_alone(model):
     assert error(1.0, opposite) == pytest.approx(3 * error(0.0, opposite), rel=1e-5)
     heard = ClipLoss(NetworkConfig(tasks=())).errors(common, clean, batch, sigma, known)["heard"]
     assert float(heard) == pytest.approx(1.0, abs=1e-5)
-
-
-def test_twins_begin_with_the_picture_as_in_use(model):
-    batch, known = _twins(model), torch.tensor([1, 1])
-    loss = ClipLoss(NetworkConfig(tasks=(), picture_first=1.0))
-    begun = loss.begun(batch, known, torch.Generator().manual_seed(0))["latents"]
-    assert torch.equal(begun[:, :, 0], batch["still"][:, :, 0])
-    assert torch.equal(begun[:, :, 1:], batch["latents"][:, :, 1:])
-    later = loss.begun(batch, known + 1, torch.Generator().manual_seed(0))["latents"]
-    assert torch.equal(later, batch["latents"])

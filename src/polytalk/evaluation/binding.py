@@ -382,6 +382,7 @@ def run_binding(
     steps: int | None = None,
     overlap: float = 0.5,
     regions: Regions = "boxes",
+    caught: bool = False,
 ) -> BindingReport:
     """`polytalk evaluate binding`: loads a pipeline, evaluates it, prints tables or one JSON object.
 
@@ -395,8 +396,9 @@ def run_binding(
         steps: sampling steps, the pipeline's default when None.
         overlap: share of scenes in which voices overlap.
         regions: as in `pipeline_generator`.
+        caught: the pictures have caught mouths as they were, open ones too.
     """
-    clips = held_out_clips(scenes, people=people, seed=seed, overlap_share=overlap, num_frames=frames)
+    clips = held_out_clips(scenes, people=people, seed=seed, overlap_share=overlap, num_frames=frames, caught=caught)
     choices = {} if steps is None else {"num_inference_steps": steps}
     pipeline = MultiTalkPipeline.from_pretrained(model)
     generate = pipeline_generator(pipeline, seed=seed, regions=regions, **choices)

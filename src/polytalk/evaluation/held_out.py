@@ -51,6 +51,7 @@ def held_out_scenes(
     num_frames: int = 33,
     config: SceneConfig | None = None,
     voices: SpeechBank | None = None,
+    caught: bool = False,
 ) -> list[tuple[DrawnClip, Conversation]]:
     """Scenes with voices, and what is said in them, of the seeds HELD_OUT_SEED + 100,000 seed + 0, 1, 2, ...
 
@@ -65,6 +66,7 @@ def held_out_scenes(
         num_frames: of each, 4n+1.
         config: kind of scenes; the default kind if None.
         voices: the packaged ones by default.
+        caught: the pictures have caught mouths as they were, open ones too, whoever speaks then.
 
     Raises:
         PolytalkError: a number is out of range.
@@ -77,7 +79,7 @@ def held_out_scenes(
     if not 0 <= seed < 10_000:
         raise PolytalkError("seed", f"it is {seed}", "Give 0 to 9,999.")
     config = replace(config or SceneConfig(), num_frames=num_frames, people=(people, people))
-    config = replace(config, reference_lead=1, reference_lead_probability=1.0)
+    config = replace(config, reference_lead=1, reference_lead_probability=1.0, caught_probability=float(caught))
     bank = voices or evaluation_voices()
     found = []
     for number in range(scenes):

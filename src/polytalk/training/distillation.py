@@ -85,7 +85,6 @@ class DistillationLoss(ClipLoss):
         """Weighted squared error of the clean latent against the teacher's, and of the reference map."""
         config, twins = self.config, "twins" in batch
         known = alike(self.known_frames(len(batch["latents"]), batch["latents"].shape[2], generator), twins)
-        batch = self.begun(batch, known, generator)
         clean = batch["latents"].float()
         same = torch.Generator()
         same.set_state(generator.get_state())

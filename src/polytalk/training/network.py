@@ -82,8 +82,6 @@ class NetworkConfig:
     """Share of steps without sound, as the guidance's unconditional branch sees them."""
     motion_frames: tuple[float, ...] = (0.7, 0.2, 0.1)
     """Shares of clips whose first 1, 2, ... latent frames are known."""
-    picture_first: float = 0.0
-    """Share of twins with one known frame that begin with the reference picture, as in use, whatever is said then."""
     motion_noise: float = 0.05
     """Largest deviation of the noise on motion frames, drawn per clip. This and the next two are the wear of earlier
     clips, so that the network trusts the reference picture more than its own output."""
@@ -220,7 +218,6 @@ class ClipLoss:
         size = len(batch["latents"])
         sigma = alike(sample_sigmas(size, config.shift, generator), twins)
         known = alike(self.known_frames(size, batch["latents"].shape[2], generator), twins)
-        batch = self.begun(batch, known, generator)
         clean = batch["latents"].float()
         conditions = self.conditions(model, batch, true_share, generator)
         error = None
@@ -256,7 +253,7 @@ class ClipLoss:
     def conditions(
         self, model: MiniNetwork, batch: dict[str, Tensor], true_share: float, generator: torch.Generator
     ) -> Conditions:
-        """What the network is told of a batch; prompts, and now and then all sound, are dropped."""
+        """What the network is told of a batch; prompts, what people do, and now and then all sound, are dropped."""
         config, dtype, twins = self.config, model.transformer.dtype, "twins" in batch
         ids = batch["ids"].long()
         size, people = len(ids), batch["masks"].shape[1]
@@ -264,7 +261,8 @@ class ClipLoss:
         ids = torch.where(dropped[:, None, None], model.text_encoder.tokenize([""]), ids)
         picture = batch["picture"].permute(0, 3, 1, 2).to(dtype).div(127.5).sub(1)
         text, image = model.text_encoder(ids), model.image_encoder(picture)
-        pose = batch["pose"].to(dtype)
+        is_told = alike(torch.rand(size, generator=generator) >= config.drop_pose, twins)
+        pose = (batch["pose"] * is_told.view(-1, 1, 1, 1)).to(dtype)
         audio = windows(batch["features"].to(dtype))
         if torch.rand((), generator=generator) < config.drop_audio:
             audio = torch.zeros_like(audio)
@@ -273,21 +271,6 @@ class ClipLoss:
         use_true = alike(torch.rand(size, generator=generator) < true_share, twins)
         labels = torch.where(use_true[:, None, None, None], batch["classes"].long(), -1)
         return Conditions(text, image, audio, pose, batch["masks"], labels)
-
-    def begun(self, batch: dict[str, Tensor], known: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """The batch as the network gets it: how people move is not told of some, some twins begin with the picture.
-
-        Its "shown" is what the condition shows where no frame is known, (B, C, F, h, w).
-        """
-        config, latents, twins = self.config, batch["latents"], "twins" in batch
-        told = alike(torch.rand(len(known), generator=generator) >= config.drop_pose, twins)
-        still = frames_of(batch["still"], latents.shape[2])
-        batch = {**batch, "pose": batch["pose"] * told.view(-1, 1, 1, 1)}
-        if not config.picture_first or not twins:
-            return batch
-        chosen = alike((torch.rand(len(known), generator=generator) < config.picture_first) & (known == 1), twins)
-        first = torch.where(chosen.view(-1, 1, 1, 1, 1), still[:, :, :1], latents[:, :, :1])
-        return {**batch, "latents": torch.cat([first, latents[:, :, 1:]], dim=2)}
 
     def known_frames(self, size: int, frames: int, generator: torch.Generator) -> Tensor:
         """Latent frames (B,) that are known at a clip's beginning."""
@@ -394,7 +377,7 @@ def channel_effects(autoencoder: MiniAutoencoder) -> Tensor:
 
 def _shown(batch: dict[str, Tensor]) -> Tensor:
     """What the condition shows where no frame is known, (B, C, F, h, w)."""
-    return batch["shown"].float() if "shown" in batch else frames_of(batch["still"].float(), batch["latents"].shape[2])
+    return frames_of(batch["still"].float(), batch["latents"].shape[2])
 
 
 def frames_of(still: Tensor, frames: int) -> Tensor:
