@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from polytalk.conditioning.cut_out import cut_out
 from polytalk.conditioning.gestures import Tracks
 
 PIVOT = 0.49
@@ -30,9 +31,8 @@ REACH = 0.75
 """Half-axis of what moves with a head, vertical; it fades from 0.6 of that on."""
 FACE = (0.34, 0.42)
 """Half-axes of a face's features."""
-BODY = 0.55
-"""Half the width of somebody's shoulders, of those who walk."""
-
+RIM = 0.08
+"""How far beyond the outlines of those who walk the picture is painted over."""
 STEP = 4
 """Pixels between the places for which motion is worked out."""
 
@@ -64,11 +64,9 @@ def move_heads(
         uint8 (T, H, W, 3).
     """
     changes = [_changes(track, origin, frames) for track in tracks]
-    moved = _swayed(video, heads, changes)
     ways = np.array([change["place"] * SIZE * head.height for head, change in zip(heads, changes, strict=True)])
-    walkers = np.flatnonzero((np.abs(ways) > 1).any(axis=1))
-    if len(walkers):
-        _walk(video[0], moved, [heads[int(walker)] for walker in walkers], ways[walkers])
+    walks = bool((np.abs(ways) > 1).any())
+    moved = _walked(video, heads, changes, ways) if walks else _swayed(video, heads, changes)
     zoom = changes[0]["zoom"]
     for row in np.flatnonzero(np.abs(zoom - 1) > 1e-3):
         moved[row] = _zoomed(moved[row], heads, float(zoom[row]))
@@ -86,7 +84,7 @@ def _changes(track: Tracks, origin: int, frames: Sequence[int]) -> dict[str, np.
 
 
 def _swayed(video: np.ndarray, heads: Sequence[Head], changes: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-    """Heads moved, turned and grown, (T, H, W, 3); what is between them and what stands still is stretched."""
+    """Heads moved, turned and grown, (T, H, W, C); what is between them and what stands still is stretched."""
     _, height, width, _ = video.shape
     x, y = (pixels[::STEP, ::STEP] + (STEP - 1) / 2 for pixels in _pixels((height, width)))
     shift, total = torch.zeros(len(video), 2, *x.shape), torch.full((len(video), 1, *x.shape), 1e-6)
@@ -138,7 +136,7 @@ def _pixels(size: Sequence[int]) -> tuple[Tensor, Tensor]:
 
 
 def _taken(video: np.ndarray, x: Tensor, y: Tensor) -> np.ndarray:
-    """Pixels of frames (T, H, W, 3) from places (T, h, w) in each, their edges beyond them; bicubic, to stay sharp."""
+    """Pixels of frames (T, H, W, C) from places (T, h, w) in each, their edges beyond them; bicubic, to stay sharp."""
     height, width = video.shape[1:3]
     grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=-1)
     pixels = torch.from_numpy(np.ascontiguousarray(video)).permute(0, 3, 1, 2).float()
@@ -151,42 +149,59 @@ def _fade(share: Tensor) -> Tensor:
     return 0.5 + 0.5 * torch.cos(np.pi * share.clamp(0, 1))
 
 
-def _outline(head: Head, size: Sequence[int]) -> np.ndarray:
-    """(H, W, 1) 0..1: a head and the shoulders under it."""
-    x, y = _pixels(size)
-    unit = head.height
-    skull = _fade((torch.hypot((x - head.x) / (0.45 * unit), (y - head.y) / (0.55 * unit)) - 0.95) * 5)
-    across = _fade(((x - head.x).abs() / (BODY * unit) - 0.95) * 5)
-    below = _fade((head.y + 0.5 * unit - y) / (0.1 * unit))
-    return torch.maximum(skull, across * below)[..., None].numpy()
-
-
-def _walk(picture: np.ndarray, video: np.ndarray, walkers: Sequence[Head], ways: np.ndarray) -> None:
-    """Cut those who walk out of a video (T, H, W, 3) and put them where they have come to, larger ones in front.
+def _walked(
+    video: np.ndarray, heads: Sequence[Head], changes: Sequence[Mapping[str, np.ndarray]], ways: np.ndarray
+) -> np.ndarray:
+    """Heads that sway, and whoever walks cut out and put where they have come to, larger people in front.
 
     Args:
-        picture: uint8 (H, W, 3), with everybody in their places.
-        video: is changed.
-        walkers: W heads.
-        ways: (W, T) pixels to the right.
+        video: uint8 (T, H, W, 3), with everybody in their places.
+        heads: P of them.
+        changes: of each.
+        ways: (P, T) pixels to the right.
     """
-    gone = np.max([_outline(head, picture.shape) for head in walkers], axis=0) > 0.05
-    behind = _painted_over(picture, gone[..., 0])
-    x, y = (pixels[None] for pixels in _pixels(picture.shape))
+    covers = cut_out(video[0], heads)
+    walkers = [int(person) for person in np.flatnonzero((np.abs(ways) > 1).any(axis=1))]
+    others = [person for person in range(len(heads)) if person not in walkers]
+    gone = covers[walkers].max(axis=0) > 0.05
+    gone = ndimage.binary_dilation(
+        gone, iterations=max(1, round(RIM * max(heads[walker].height for walker in walkers)))
+    )
+    if others:
+        gone &= covers[others].max(axis=0) < 0.5
+    behind = _painted_over(video[0], gone)
+    layers = (255 * covers[walkers]).round().astype(np.uint8).transpose(1, 2, 0)[None].repeat(len(video), axis=0)
+    swayed = _swayed(np.concatenate([video, layers], axis=-1), heads, changes)
+    moved = swayed[..., :3].copy()
+    x, y = (pixels[None] for pixels in _pixels(video.shape[1:3]))
     for row in np.flatnonzero((np.abs(ways) > 1).any(axis=0)):
-        shown, canvas = video[row].copy(), np.where(gone, behind, video[row]).astype(np.float32)
-        for head, way in sorted(zip(walkers, ways[:, row].tolist(), strict=True), key=lambda pair: pair[0].height):
-            cover = _outline(Head(head.x + way, head.y, head.height), picture.shape)
-            canvas = canvas * (1 - cover) + _taken(shown[None], x - way, y)[0] * cover
-        video[row] = canvas.round().astype(np.uint8)
+        canvas = np.where(gone[..., None], behind, moved[row]).astype(np.float32)
+        for layer, walker in sorted(enumerate(walkers), key=lambda pair: heads[pair[1]].height):
+            shown = _taken(swayed[row][None], x - float(ways[walker, row]), y)[0].astype(np.float32)
+            inside = (x[0] - float(ways[walker, row]) > 0) & (x[0] - float(ways[walker, row]) < video.shape[2])
+            cover = shown[..., 3 + layer, None] / 255 * inside.numpy()[..., None]
+            canvas = canvas * (1 - cover) + shown[..., :3] * cover
+        moved[row] = canvas.round().astype(np.uint8)
+    return moved
 
 
 def _painted_over(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """The picture with some places (H, W) as what is around them, softly."""
+    """The picture, uint8 (H, W, 3), with some places (H, W) as what is around them, the farther the softer.
+
+    Means of what is known at halved and halved sizes fill what is not (push and pull, Gortler et al. 1996).
+    """
     if where.all():
         return picture
-    _, (rows, columns) = ndimage.distance_transform_edt(where, return_indices=True)
-    return ndimage.gaussian_filter(picture[rows, columns], (4, 4, 0))
+    weight = torch.from_numpy(~where)[None, None].float()
+    levels = [(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() * weight, weight)]
+    while not (levels[-1][1] > 0).all():
+        colours, weight = (F.avg_pool2d(part, 2, ceil_mode=True) for part in levels[-1])
+        levels.append((colours, weight))
+    filled = levels[-1][0] / levels[-1][1]
+    for colours, weight in reversed(levels[:-1]):
+        coarse = F.interpolate(filled, size=colours.shape[-2:], mode="bilinear", align_corners=False)
+        filled = torch.where(weight > 0, colours / weight.clamp(min=1e-6), coarse)
+    return filled[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def _zoomed(shown: np.ndarray, heads: Sequence[Head], zoom: float) -> np.ndarray:
