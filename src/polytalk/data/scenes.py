@@ -262,7 +262,7 @@ def _voices(
 
 def _caught(rng: np.random.Generator, people: int, share: float) -> np.ndarray:
     """Mouths (P, 3) as a camera catches them, or all shut: in so many of the pictures the former."""
-    mouths = np.tile(np.float32(SHUT), (people, 1))
+    mouths = np.tile(np.array(SHUT, np.float32), (people, 1))
     if rng.random() >= share:
         return mouths
     for mouth in mouths:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from polytalk.conditioning.gestures import WALK, hand_sides
 from polytalk.conditioning.idle_motion import CHANNELS, PLAYED, idle_motions, pose_signal
@@ -17,6 +17,7 @@ from polytalk.conditioning.people import SPATIAL_STRIDE
 from polytalk.conditioning.prompted import acts_over, neighbour, play
 from polytalk.conditioning.puppet import SIZE, Head, move_heads
 from polytalk.conditioning.speech import FPS
+from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.pipelines.config import RunSettings
 from polytalk.pipelines.prepared_scene import PreparedScene
 
@@ -57,7 +58,7 @@ class MotionPlan:
 
     @classmethod
     def of(
-        cls, scene: PreparedScene, settings: RunSettings, network: nn.Module, seed: int, count: int,
+        cls, scene: PreparedScene, settings: RunSettings, network: MultiTalkTransformer3DModel, seed: int, count: int,
         found: Sequence[Head] | None = None, width: int | None = None,
     ) -> MotionPlan | None:  # fmt: skip
         """The plan of a run; None where the network decides how people move, or a source video.
