@@ -21,7 +21,7 @@ from polytalk.models.mini_autoencoder import MiniAutoencoder
 from polytalk.models.mini_speech_encoder import MiniSpeechEncoder
 from polytalk.models.mini_text_encoder import MiniTextEncoder
 
-FACE, MOUTH = 1, 2
+FACE, MOUTH, EYES = 1, 2, 3
 MARGIN = 2
 """Frames of speech features kept before and after the clip, for the windows at its edges."""
 
@@ -155,16 +155,25 @@ def token_classes(masks: np.ndarray, frames: int) -> np.ndarray:
 
 
 def region_flags(boxes: np.ndarray, frames: int, height: int, width: int) -> np.ndarray:
-    """Flags (F, h, w) on the latent grid of boxes (T, P, 2, 4) in pixels: 1 in faces, 2 in mouths, else 0."""
+    """Flags (F, h, w) on the latent grid of boxes (T, P, 2, 4) in pixels, faces and mouths: 1 in faces, 2 in mouths,
+    3 where eyes are, else 0."""
     flags = np.zeros((frames, height, width), np.uint8)
-    for kind, value in ((0, FACE), (1, MOUTH)):
-        for t, people in enumerate(boxes[:, :, kind]):
+    for places, value in ((boxes[:, :, 0], FACE), (eye_boxes(boxes), EYES), (boxes[:, :, 1], MOUTH)):
+        for t, people in enumerate(places):
             frame = (t + 3) // 4
             for x0, y0, x1, y1 in people:
                 rows = slice(max(0, int(y0 // 8)), max(0, int(-(-y1 // 8))))
                 columns = slice(max(0, int(x0 // 8)), max(0, int(-(-x1 // 8))))
-                flags[frame, rows, columns] = np.maximum(flags[frame, rows, columns], value)
+                flags[frame, rows, columns] = value
     return flags
+
+
+def eye_boxes(boxes: np.ndarray) -> np.ndarray:
+    """Where both eyes are with their brows, (T, P, 4) in pixels: a band between mouth and crown."""
+    face, mouth = boxes[:, :, 0], boxes[:, :, 1]
+    middle, low = (mouth[..., 0] + mouth[..., 2]) / 2, (mouth[..., 1] + mouth[..., 3]) / 2
+    up, across = low - face[..., 1], 0.33 * (face[..., 2] - face[..., 0])
+    return np.stack([middle - across, low - 0.56 * up, middle + across, low - 0.22 * up], axis=-1)
 
 
 class LatentPool:

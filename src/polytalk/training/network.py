@@ -26,7 +26,7 @@ from polytalk.pipelines import MultiTalkPipeline
 from polytalk.pipelines.components import MiniComponents
 from polytalk.training.autoencoder import build_autoencoder
 from polytalk.training.decoded import DecodedMouths
-from polytalk.training.latents import FACE, MARGIN, MOUTH, LatentPool, LatentPoolConfig
+from polytalk.training.latents import EYES, FACE, MARGIN, MOUTH, LatentPool, LatentPoolConfig
 from polytalk.training.loop import Loop, LoopConfig, load_weights, save_weights
 from polytalk.training.mini import MINI
 from polytalk.training.speech import SpeechConfig, SpeechToMouth
@@ -66,6 +66,8 @@ class NetworkConfig:
     """Weight of mouths in the loss; the background has 1."""
     face_weight: float = 2.0
     """Weight of faces in the loss."""
+    eye_weight: float = 2.0
+    """Weight of eyes in the loss."""
     change_weight: float = 0.0
     """Further weight, at most, of what differs from what the condition shows: eyelids, the edges of heads that move."""
     channel_power: float = 0.0
@@ -321,7 +323,7 @@ class ClipLoss:
         config = self.config
         squared = (predicted - clean).square()
         error = squared.mean(dim=1)
-        values = torch.tensor([1.0, config.face_weight, config.mouth_weight])
+        values = torch.tensor([1.0, config.face_weight, config.mouth_weight, config.eye_weight])
         weight = values[flags.long()] + config.change_weight * change.sqrt().tanh()
         unknown = (torch.arange(clean.shape[2]) >= known[:, None]).float()[:, :, None, None]
         weight = weight * unknown
@@ -341,6 +343,7 @@ class ClipLoss:
             **heard,
             "mouth": _mean_where(error, mouths),
             "mouth_noisy": _mean_where(error, mouths * high),
+            "eyes": _mean_where(error, (flags == EYES) * unknown),
             "face": _mean_where(error, faces),
             "all": _mean_where(error, unknown.expand_as(error)),
         }
