@@ -5,7 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from polytalk.errors import PolytalkError
@@ -51,13 +51,14 @@ def test_a_file_at_25_is_read_as_it_is(tmp_path):
 
 @settings(deadline=None, max_examples=15)
 @given(st.lists(st.integers(5, 200), min_size=0, max_size=20), st.integers(0, 500))
+@example([5, 5, 5, 167, 200, 200, 200, 200, 39], 0)
 def test_a_variable_rate_is_resampled_by_its_time_stamps(tmp_path_factory, gaps, offset):
     path = tmp_path_factory.mktemp("rate") / "a.mkv"
     times = (np.cumsum([0, *gaps])).tolist()
     write_at(path, [offset + time for time in times])
     source = VideoFile(path)
     stays = gaps[-1] if gaps else 40
-    assert source.num_frames == max(1, round((times[-1] + stays) / 40))
+    assert abs(source.num_frames - max(1.0, (times[-1] + stays) / 40)) < 0.501  # a half may go either way
     shown = [max(i for i, time in enumerate(times) if time <= 40 * n) for n in range(source.num_frames)]
     assert numbers(source.frames(0, source.num_frames)) == shown
 
