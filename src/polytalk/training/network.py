@@ -66,8 +66,8 @@ class NetworkConfig:
     """Weight of mouths in the loss; the background has 1."""
     face_weight: float = 2.0
     """Weight of faces in the loss."""
-    eye_weight: float = 2.0
-    """Weight of eyes in the loss."""
+    eye_weight: float | None = None
+    """Weight of eyes in the loss; None: that of faces."""
     change_weight: float = 0.0
     """Further weight, at most, of what differs from what the condition shows: eyelids, the edges of heads that move."""
     channel_power: float = 0.0
@@ -323,7 +323,8 @@ class ClipLoss:
         config = self.config
         squared = (predicted - clean).square()
         error = squared.mean(dim=1)
-        values = torch.tensor([1.0, config.face_weight, config.mouth_weight, config.eye_weight])
+        eye_weight = config.face_weight if config.eye_weight is None else config.eye_weight
+        values = torch.tensor([1.0, config.face_weight, config.mouth_weight, eye_weight])
         weight = values[flags.long()] + config.change_weight * change.sqrt().tanh()
         unknown = (torch.arange(clean.shape[2]) >= known[:, None]).float()[:, :, None, None]
         weight = weight * unknown
