@@ -6,7 +6,7 @@ import pytest
 import polytalk.data.sources  # noqa: F401
 from polytalk.conditioning.gestures import ramp, walk, zoom_in
 from polytalk.conditioning.idle_motion import idle_motions
-from polytalk.conditioning.puppet import SIZE, Head, move_heads
+from polytalk.conditioning.puppet import SIZE, Head, Puppets
 from polytalk.data.scenes import DrawnClip, SceneConfig, draw_clip
 
 HEADS = [Head(60.0, 50.0, 60.0), Head(190.0, 60.0, 70.0)]
@@ -30,7 +30,7 @@ def standing(count: int):
 
 def test_whoever_does_not_move_stays_as_they_are():
     picture = noise()
-    video = move_heads(repeated(picture, 4), HEADS, standing(4), 0, range(4))
+    video = Puppets(picture, HEADS).move(repeated(picture, 4), standing(4), 0, range(4))
     np.testing.assert_array_equal(video, repeated(picture, 4))
 
 
@@ -38,7 +38,7 @@ def test_whoever_does_not_move_stays_as_they_are():
 def test_a_head_moves_with_all_its_pixels(name, way):
     picture, tracks = noise(), standing(2)
     tracks[0][name][1] = 6 / (SIZE * HEADS[0].height)
-    first, moved = move_heads(repeated(picture, 2), HEADS, tracks, 0, range(2)).astype(int)
+    first, moved = Puppets(picture, HEADS).move(repeated(picture, 2), tracks, 0, range(2)).astype(int)
     right, down = way
     np.testing.assert_allclose(moved[40 + down : 60 + down, 50 + right : 70 + right], picture[40:60, 50:70], atol=2)
     np.testing.assert_allclose(moved[:, 150:], first[:, 150:], atol=1)
@@ -46,7 +46,7 @@ def test_a_head_moves_with_all_its_pixels(name, way):
 
 def test_the_video_may_show_people_as_in_any_frame():
     tracks = idle_motions(3, PLACES, 30, 0.8)
-    video = move_heads(repeated(noise(), 5), HEADS, tracks, 20, range(18, 23))
+    video = Puppets(noise(), HEADS).move(repeated(noise(), 5), tracks, 20, range(18, 23))
     np.testing.assert_allclose(video[2].astype(int), noise(), atol=1)
     assert np.abs(video[0].astype(int) - noise()).mean() > 1
 
@@ -55,7 +55,7 @@ def test_what_the_faces_of_the_video_do_moves_with_them():
     video, tracks = repeated(np.full((112, 256, 3), 90, np.uint8), 3), standing(3)
     video[1, 60:66, 55:65] = 250
     tracks[0]["dx"][:] = np.array([0, 12, 12]) / (SIZE * HEADS[0].height)
-    moved = move_heads(video, HEADS, tracks, 0, range(3))
+    moved = Puppets(video[0], HEADS).move(video, tracks, 0, range(3))
     assert (moved[1, 62:64, 70:75] > 240).all()
     assert (moved[[0, 2]] < 100).all()
 
@@ -65,7 +65,7 @@ def test_people_who_walk_change_places():
     picture[:, 30:90], picture[:, 150:230] = (200, 0, 0), (0, 0, 200)
     sizes = np.array([SIZE * head.height for head in HEADS])
     walk(tracks, PLACES, sizes, 0, 1, ramp(40, 2, 34))
-    last = move_heads(picture[None], HEADS, tracks, 0, [39])[0]
+    last = Puppets(picture, HEADS).move(picture[None], tracks, 0, [39])[0]
     assert last[50, 190].tolist() == [200, 0, 0]
     assert last[55, 60].tolist() == [0, 0, 200]
 
@@ -75,7 +75,7 @@ def test_whoever_does_not_walk_stays_while_others_do():
     places, sizes = np.array([head.x for head in three]), np.full(3, SIZE * 50)
     tracks = idle_motions(0, places, 40, 0.0)
     walk(tracks, places, sizes, 0, 1, ramp(40, 2, 34))
-    last = move_heads(picture[None], three, tracks, 0, [39])[0]
+    last = Puppets(picture, three).move(picture[None], tracks, 0, [39])[0]
     np.testing.assert_allclose(last[:, 180:].astype(int), picture[:, 180:], atol=1)
     np.testing.assert_allclose(last[40:60, 100:120].astype(int), picture[40:60, 30:50], atol=2)
 
@@ -83,7 +83,7 @@ def test_whoever_does_not_walk_stays_while_others_do():
 def test_the_camera_comes_nearer():
     picture, tracks = noise(), standing(60)
     zoom_in(tracks, 0, 40, 2.0)
-    last = move_heads(picture[None], HEADS, tracks, 0, [59])[0]
+    last = Puppets(picture, HEADS).move(picture[None], tracks, 0, [59])[0]
     middle = (slice(50, 60), slice(120, 130))
     assert np.abs(last[middle].astype(int) - picture[middle]).mean() > 1
     spread = [np.abs(np.diff(each[..., 0].astype(int), axis=1)).mean() for each in (picture, last)]
@@ -107,7 +107,7 @@ def test_it_is_much_nearer_to_what_drawn_people_do_than_the_standing_picture(eve
         clip = moving_clip(seed, events)
         assert bool(clip.events) == bool(events)
         heads = [Head((x0 + x1) / 2, (y0 + y1) / 2, y1 - y0) for x0, y0, x1, y1 in clip.reference_boxes]
-        moved = move_heads(repeated(clip.reference, 33), heads, clip.motion, 0, range(1, 34))
+        moved = Puppets(clip.reference, heads).move(repeated(clip.reference, 33), clip.motion, 0, range(1, 34))
         faces = np.zeros(clip.frames.shape[:3], bool)
         for frame, boxes in enumerate(clip.face_boxes.round().astype(int).clip(0)):
             for left, top, right, bottom in boxes:

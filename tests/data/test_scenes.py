@@ -205,6 +205,14 @@ def test_motion_begins_with_the_reference():
     assert clip.reference_boxes.shape == clip.face_boxes.shape[1:]
 
 
+def test_only_the_actions_wanted_happen():
+    config = replace(SMALL, num_frames=25, event_probability=1.0, max_events=2, actions=("waves", "smiles"))
+    seen = {name for seed in range(12) for name, *_ in draw_clip(seed, config).events}
+    assert seen == {"waves", "smiles"}
+    with pytest.raises(PolytalkError, match="actions"):
+        replace(SMALL, actions=("dances",))
+
+
 def test_where_people_stand_steady_only_faces_and_hands_move():
     config = replace(SMALL, num_frames=25, motion=0.0, camera_motion=0.0, steady=True, event_probability=1.0,
                      crossing_probability=0.3, max_events=2)  # fmt: skip

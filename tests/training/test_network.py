@@ -10,9 +10,9 @@ from polytalk.conditioning.idle_motion import CHANNELS
 from polytalk.diffusion import Guidance
 from polytalk.errors import PolytalkError
 from polytalk.training.autoencoder import build_autoencoder
-from polytalk.training.decoded import DecodedMouths, mouth_windows
+from polytalk.training.decoded import DecodedFaces, face_windows
 from polytalk.training.distillation import DistillationConfig, DistillationLoss
-from polytalk.training.latents import MOUTH
+from polytalk.training.latents import EYES, MOUTH
 from polytalk.training.network import ClipLoss, MiniNetwork, NetworkConfig, predict
 
 
@@ -111,12 +111,12 @@ def test_channels_count_by_what_they_do_to_the_pixels():
 
 def test_decoded_mouths_tell_soft_lips_from_sharp_ones():
     torch.manual_seed(0)
-    measure = DecodedMouths(build_autoencoder())
+    measure = DecodedFaces(build_autoencoder())
     generator = torch.Generator().manual_seed(0)
     wanted = torch.randn(2, 16, 3, 12, 20, generator=generator)
     flags = torch.zeros(2, 3, 12, 20, dtype=torch.uint8)
     flags[0, :, 5:7, 3:5] = flags[1, :, 10:12, 18:20] = MOUTH
-    assert mouth_windows(flags, generator)[1] == (4, 12)
+    assert face_windows(flags, generator)[1] == (4, 12)
     predicted = wanted.clone().requires_grad_()
     far = wanted.clone()
     far[0, :, :, :, 14:] += 1  # outside of the first clip's window
@@ -126,6 +126,14 @@ def test_decoded_mouths_tell_soft_lips_from_sharp_ones():
     assert apart[0] < 1e-3 < apart[1]
     measure(predicted + 0.5, wanted, flags, generator).sum().backward()
     assert predicted.grad.abs().sum() > 0
+
+
+def test_eyes_are_decoded_in_so_many_clips():
+    flags = torch.zeros(400, 1, 16, 32, dtype=torch.uint8)
+    flags[:, :, 12, 20], flags[:, :, 6, 20] = MOUTH, EYES
+    rows = [row for row, _ in face_windows(flags, torch.Generator().manual_seed(0), 0.4)]
+    assert set(rows) == {2, 8}
+    assert 0.3 < rows.count(2) / 400 < 0.5
 
 
 @pytest.mark.parametrize("people", [1, 2])

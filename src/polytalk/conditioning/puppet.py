@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -48,29 +49,76 @@ class Head:
     """Of a box around it."""
 
 
-def move_heads(
-    video: np.ndarray, heads: Sequence[Head], tracks: Sequence[Tracks], origin: int, frames: Sequence[int]
-) -> np.ndarray:
-    """A video whose people stand still, with heads that move.
+class Puppets:
+    """The people of a picture, whose heads move in videos in which they stand as the picture shows them.
 
     Args:
-        video: uint8 (T, H, W, 3).
-        heads: in it.
-        tracks: of everybody, see `polytalk.conditioning.idle_motion.pose_signal`.
-        origin: frame of the tracks in which everybody is where the video shows them.
-        frames: of the tracks, T.
-
-    Returns:
-        uint8 (T, H, W, 3).
+        picture: uint8 (H, W, 3).
+        heads: of all people in it.
     """
-    changes = [_changes(track, origin, frames) for track in tracks]
-    ways = np.array([change["place"] * SIZE * head.height for head, change in zip(heads, changes, strict=True)])
-    walks = bool((np.abs(ways) > 1).any())
-    moved = _walked(video, heads, changes, ways) if walks else _swayed(video, heads, changes)
-    zoom = changes[0]["zoom"]
-    for row in np.flatnonzero(np.abs(zoom - 1) > 1e-3):
-        moved[row] = _zoomed(moved[row], heads, float(zoom[row]))
-    return moved
+
+    def __init__(self, picture: np.ndarray, heads: Sequence[Head]) -> None:
+        self.picture, self.heads = picture, heads
+
+    @cached_property
+    def _covers(self) -> np.ndarray:
+        """How much of each pixel shows each person, (P, H, W); for those who walk."""
+        return cut_out(self.picture, self.heads)
+
+    def move(self, video: np.ndarray, tracks: Sequence[Tracks], origin: int, frames: Sequence[int]) -> np.ndarray:
+        """A video whose people stand still, with heads that move.
+
+        Args:
+            video: uint8 (T, H, W, 3).
+            tracks: of everybody, see `polytalk.conditioning.idle_motion.pose_signal`.
+            origin: frame of the tracks in which everybody is where the picture shows them.
+            frames: of the tracks, T.
+
+        Returns:
+            uint8 (T, H, W, 3).
+        """
+        heads, changes = self.heads, [_changes(track, origin, frames) for track in tracks]
+        ways = np.array([change["place"] * SIZE * head.height for head, change in zip(heads, changes, strict=True)])
+        walks = bool((np.abs(ways) > 1).any())
+        moved = self._walked(video, changes, ways) if walks else _swayed(video, heads, changes)
+        zoom = changes[0]["zoom"]
+        for row in np.flatnonzero(np.abs(zoom - 1) > 1e-3):
+            moved[row] = _zoomed(moved[row], heads, float(zoom[row]))
+        return moved
+
+    def _walked(self, video: np.ndarray, changes: Sequence[Mapping[str, np.ndarray]], ways: np.ndarray) -> np.ndarray:
+        """Heads that sway, and whoever walks cut out and put where they have come to, larger people in front.
+
+        Args:
+            video: uint8 (T, H, W, 3), with everybody in their places.
+            changes: of each head.
+            ways: (P, T) pixels to the right.
+        """
+        walkers = [int(person) for person in np.flatnonzero((np.abs(ways) > 1).any(axis=1))]
+        gone = self._left_empty(walkers)
+        behind = _painted_over(self.picture, gone)
+        layers = (255 * self._covers[walkers]).round().astype(np.uint8).transpose(1, 2, 0)[None]
+        swayed = _swayed(np.concatenate([video, layers.repeat(len(video), axis=0)], axis=-1), self.heads, changes)
+        moved = swayed[..., :3].copy()
+        x, y = (pixels[None] for pixels in _pixels(video.shape[1:3]))
+        for row in np.flatnonzero((np.abs(ways) > 1).any(axis=0)):
+            canvas = np.where(gone[..., None], behind, moved[row]).astype(np.float32)
+            for layer, walker in sorted(enumerate(walkers), key=lambda pair: self.heads[pair[1]].height):
+                from_x = x - float(ways[walker, row])
+                shown = _taken(swayed[row][None], from_x, y)[0].astype(np.float32)
+                inside = ((from_x > 0) & (from_x < video.shape[2]))[0, ..., None].numpy()
+                cover = shown[..., 3 + layer, None] / 255 * inside
+                canvas = canvas * (1 - cover) + shown[..., :3] * cover
+            moved[row] = canvas.round().astype(np.uint8)
+        return moved
+
+    def _left_empty(self, walkers: Sequence[int]) -> np.ndarray:
+        """(H, W) bool: where the picture shows somebody who walks away, and nobody who stays."""
+        others = [person for person in range(len(self.heads)) if person not in walkers]
+        gone = self._covers[walkers].max(axis=0) > 0.05
+        rim = max(1, round(RIM * max(self.heads[walker].height for walker in walkers)))
+        gone = ndimage.binary_dilation(gone, iterations=rim)
+        return gone & (self._covers[others].max(axis=0) < 0.5) if others else gone
 
 
 def _changes(track: Tracks, origin: int, frames: Sequence[int]) -> dict[str, np.ndarray]:
@@ -147,42 +195,6 @@ def _taken(video: np.ndarray, x: Tensor, y: Tensor) -> np.ndarray:
 def _fade(share: Tensor) -> Tensor:
     """1 up to 0, then smoothly to 0 at 1."""
     return 0.5 + 0.5 * torch.cos(np.pi * share.clamp(0, 1))
-
-
-def _walked(
-    video: np.ndarray, heads: Sequence[Head], changes: Sequence[Mapping[str, np.ndarray]], ways: np.ndarray
-) -> np.ndarray:
-    """Heads that sway, and whoever walks cut out and put where they have come to, larger people in front.
-
-    Args:
-        video: uint8 (T, H, W, 3), with everybody in their places.
-        heads: P of them.
-        changes: of each.
-        ways: (P, T) pixels to the right.
-    """
-    covers = cut_out(video[0], heads)
-    walkers = [int(person) for person in np.flatnonzero((np.abs(ways) > 1).any(axis=1))]
-    others = [person for person in range(len(heads)) if person not in walkers]
-    gone = covers[walkers].max(axis=0) > 0.05
-    gone = ndimage.binary_dilation(
-        gone, iterations=max(1, round(RIM * max(heads[walker].height for walker in walkers)))
-    )
-    if others:
-        gone &= covers[others].max(axis=0) < 0.5
-    behind = _painted_over(video[0], gone)
-    layers = (255 * covers[walkers]).round().astype(np.uint8).transpose(1, 2, 0)[None].repeat(len(video), axis=0)
-    swayed = _swayed(np.concatenate([video, layers], axis=-1), heads, changes)
-    moved = swayed[..., :3].copy()
-    x, y = (pixels[None] for pixels in _pixels(video.shape[1:3]))
-    for row in np.flatnonzero((np.abs(ways) > 1).any(axis=0)):
-        canvas = np.where(gone[..., None], behind, moved[row]).astype(np.float32)
-        for layer, walker in sorted(enumerate(walkers), key=lambda pair: heads[pair[1]].height):
-            shown = _taken(swayed[row][None], x - float(ways[walker, row]), y)[0].astype(np.float32)
-            inside = (x[0] - float(ways[walker, row]) > 0) & (x[0] - float(ways[walker, row]) < video.shape[2])
-            cover = shown[..., 3 + layer, None] / 255 * inside.numpy()[..., None]
-            canvas = canvas * (1 - cover) + shown[..., :3] * cover
-        moved[row] = canvas.round().astype(np.uint8)
-    return moved
 
 
 def _painted_over(picture: np.ndarray, where: np.ndarray) -> np.ndarray:

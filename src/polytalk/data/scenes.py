@@ -70,6 +70,8 @@ class SceneConfig:
     """Share of clips in which something happens that the prompt tells."""
     max_events: int = 2
     """Most events in a clip."""
+    actions: tuple[str, ...] = (*ACTIONS, CAMERA)
+    """Names of `polytalk.conditioning.gestures` of which events are drawn, besides walks."""
     steady: bool = False
     """Heads, bodies and the camera stand still, whatever happens: only faces and hands move."""
     caught_probability: float | None = None
@@ -113,6 +115,10 @@ class SceneConfig:
         unknown = [name for name, _ in self.sources if name not in SOURCES]
         if unknown or not self.sources or sum(weight for _, weight in self.sources) <= 0:
             raise PolytalkError("sources", f"unknown or empty: {unknown}", f"Choose among {', '.join(SOURCES)}.")
+        strange = [name for name in self.actions if name not in (*ACTIONS, CAMERA)]
+        if strange or not self.actions:
+            names = ", ".join((*ACTIONS, CAMERA))
+            raise PolytalkError("actions", f"unknown or empty: {strange}", f"Choose among {names}.")
         for field in SHARES:
             if not 0.0 <= (getattr(self, field) or 0.0) <= 1.0:
                 raise PolytalkError(field, str(getattr(self, field)), "Give a number from 0 to 1.")
@@ -363,8 +369,7 @@ def _happen(
         walker = _walk(rng, stage, lead, frames)
         busy.add(walker)
         events.append((WALK, walker, 0, frames))
-    names = [*ACTIONS, CAMERA]
-    for name in rng.permutation(names)[: int(rng.integers(1, config.max_events + 1)) - len(events)]:
+    for name in rng.permutation(config.actions)[: int(rng.integers(1, config.max_events + 1)) - len(events)]:
         if name == CAMERA:
             start = int(rng.integers(0, frames // 4 + 1))
             stage.zoom = stage.zoom * (1 + rng.uniform(0.14, 0.25) * ramp(len(stage.zoom), lead + start, lead + frames))

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from polytalk.conditioning.picture import to_network
+from polytalk.conditioning.puppet import Puppets
 from polytalk.conditioning.speech import FPS
 from polytalk.diffusion import draw_noise, sample
 from polytalk.media.colour import match_colour
@@ -109,6 +110,8 @@ class ClipChain:
         """Who is where in the picture."""
         self.cast = Cast(())
         """Who has a voice of their own in the clip that is being made, or was made last."""
+        self._puppets: Puppets | None = None
+        """The people of the picture that was shown last."""
         self._guide: ClipGuide | None = None
         """What the clip takes from a source video."""
         self._labels: Tensor | None = None
@@ -177,8 +180,10 @@ class ClipChain:
         """A clip's new frames, uint8 (T, height, width, 3), with heads that move."""
         if self._motion is None or not self.settings.move_heads:
             return frames
-        shown_since = round(self.scene.picture_for(clip).start * FPS)
-        return self._motion.play(frames, heads(self.home), shown_since, clip.new_start)
+        shown = self.scene.picture_for(clip)
+        if self._puppets is None or self._puppets.picture is not shown.pixels:
+            self._puppets = Puppets(shown.pixels, heads(shown.masks))
+        return self._motion.play(frames, self._puppets, round(shown.start * FPS), clip.new_start)
 
     @cached_property
     def _appearance(self) -> Appearance:

@@ -21,7 +21,7 @@ from polytalk.casting.cast import cast_scene
 from polytalk.casting.places import join_given
 from polytalk.conditioning.people import scene_boxes
 from polytalk.conditioning.picture import SIZE_CLASSES, Size, choose_size, to_network
-from polytalk.conditioning.puppet import Head
+from polytalk.conditioning.puppet import Head, Puppets
 from polytalk.errors import PolytalkError
 from polytalk.media.image import load_image
 from polytalk.media.source_video import shows_video
@@ -197,10 +197,11 @@ class CloseUpRun:
     ) -> Iterator[ClipOutput]:
         """The model's clips at the picture's size, with heads that move if the plan of their motion is given."""
         composite = CloseUpComposite(self.plan, self.picture, components)
+        people = Puppets(composite.pixels, self._heads)
         for clip in clips:
             frames = composite.composite(clip.frames)
             if motion is not None:
-                frames = motion.play(frames, self._heads, 0, clip.start)
+                frames = motion.play(frames, people, 0, clip.start)
             yield dataclasses.replace(clip, frames=frames)
 
 

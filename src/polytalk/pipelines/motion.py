@@ -15,7 +15,7 @@ from polytalk.conditioning.gestures import WALK, hand_sides
 from polytalk.conditioning.idle_motion import CHANNELS, PLAYED, idle_motions, pose_signal
 from polytalk.conditioning.people import SPATIAL_STRIDE
 from polytalk.conditioning.prompted import acts_over, neighbour, play
-from polytalk.conditioning.puppet import SIZE, Head, move_heads
+from polytalk.conditioning.puppet import SIZE, Head, Puppets
 from polytalk.conditioning.speech import FPS
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.pipelines.config import RunSettings
@@ -85,16 +85,16 @@ class MotionPlan:
         signal[..., [CHANNELS.index(name) for name in PLAYED]] = 0
         return torch.from_numpy(signal)
 
-    def play(self, frames: np.ndarray, found: Sequence[Head], origin: int, start: int) -> np.ndarray:
+    def play(self, frames: np.ndarray, people: Puppets, origin: int, start: int) -> np.ndarray:
         """Frames in which people stand still, uint8 (T, H, W, 3), with heads that move.
 
         Args:
             frames: from frame `start` of the video on.
-            found: everybody's head in them.
-            origin: frame of the video in which everybody is where `frames` show them.
+            people: of the picture that they stand in.
+            origin: frame of the video in which everybody is where the picture shows them.
             start: of the video.
         """
-        return move_heads(frames, found, self.tracks, origin, range(start, start + len(frames)))
+        return people.move(frames, self.tracks, origin, range(start, start + len(frames)))
 
 
 def heads(masks: Tensor) -> list[Head]:

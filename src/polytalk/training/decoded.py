@@ -1,4 +1,4 @@
-"""Errors of latents as the audience sees them: windows around mouths, decoded to pixels."""
+"""Errors of latents as the audience sees them: windows around mouths and eyes, decoded to pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from polytalk.models.mini_autoencoder import MiniAutoencoder
 from polytalk.training.autoencoder import gradients
-from polytalk.training.latents import MOUTH
+from polytalk.training.latents import EYES, MOUTH
 
 WINDOW, MARGIN = 8, 1
 """Cells of a window's sides, and how many of them at its edges only give the decoder its surroundings."""
@@ -17,21 +17,23 @@ CELL = 8
 """Pixels of a cell."""
 
 
-class DecodedMouths:
-    """Absolute error of pixels, and of their gradients, in one mouth of every clip.
+class DecodedFaces:
+    """Absolute error of pixels, and of their gradients, around one mouth or pair of eyes of every clip.
 
     A squared error of latents has nothing against soft lips, nor against seams between the network's tokens.
 
     Args:
         autoencoder: whose decoder is used; it stays as it is.
+        eyes: share of the clips in which eyes are looked at.
     """
 
-    def __init__(self, autoencoder: MiniAutoencoder) -> None:
+    def __init__(self, autoencoder: MiniAutoencoder, eyes: float = 0.0) -> None:
+        self.eyes = eyes
         self.autoencoder = copy.deepcopy(autoencoder).float().requires_grad_(False).eval()
 
     def __call__(self, predicted: Tensor, wanted: Tensor, flags: Tensor, generator: torch.Generator) -> Tensor:
-        """Error (B,) of latents (B, C, F, h, w) against those wanted; flags (B, F, h, w) tell where mouths are."""
-        windows = mouth_windows(flags, generator)
+        """Error (B,) of latents (B, C, F, h, w) against those wanted; flags (B, F, h, w) tell where both are."""
+        windows = face_windows(flags, generator, self.eyes)
         with torch.autocast(predicted.device.type, torch.bfloat16):
             shown = self._decoded(predicted, windows)
             with torch.no_grad():
@@ -50,12 +52,13 @@ class DecodedMouths:
         return self.autoencoder.decode(torch.stack(parts))[..., edge:-edge, edge:-edge].float()
 
 
-def mouth_windows(flags: Tensor, generator: torch.Generator) -> list[tuple[int, int]]:
-    """Row and column of a window for every clip, around a random mouth of its flags (B, F, h, w)."""
+def face_windows(flags: Tensor, generator: torch.Generator, eyes: float = 0.0) -> list[tuple[int, int]]:
+    """Row and column of a window for every clip, around a random mouth of its flags (B, F, h, w), or around eyes."""
     height, width = flags.shape[-2:]
     places = []
     for clip in flags:
-        found = (clip == MOUTH).any(dim=0).nonzero()
+        seen = EYES if eyes and torch.rand((), generator=generator) < eyes else MOUTH
+        found = (clip == seen).any(dim=0).nonzero()
         chance = torch.rand((), generator=generator)
         middle = found[int(chance * len(found))] if len(found) else torch.tensor([height // 2, width // 2])
         row, column = (int(place) - WINDOW // 2 for place in middle)

@@ -25,7 +25,7 @@ from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.pipelines import MultiTalkPipeline
 from polytalk.pipelines.components import MiniComponents
 from polytalk.training.autoencoder import build_autoencoder
-from polytalk.training.decoded import DecodedMouths
+from polytalk.training.decoded import DecodedFaces
 from polytalk.training.latents import EYES, FACE, MARGIN, MOUTH, LatentPool, LatentPoolConfig
 from polytalk.training.loop import Loop, LoopConfig, load_weights, save_weights
 from polytalk.training.mini import MINI
@@ -73,7 +73,9 @@ class NetworkConfig:
     channel_power: float = 0.0
     """How far each latent channel counts by what an error in it does to the pixels: 0 not at all, 1 in proportion."""
     decoded_weight: float = 0.0
-    """Weight of the error of decoded mouths, see `polytalk.training.decoded`."""
+    """Weight of the error of decoded mouths and eyes, see `polytalk.training.decoded`."""
+    decoded_eyes: float = 0.0
+    """Share of clips of which eyes are decoded in place of a mouth."""
     twin_weight: float = 0.0
     """Further weight of the difference between twins: what the sound alone makes of a scene."""
     map_weight: float = 0.1
@@ -210,7 +212,7 @@ class ClipLoss:
             self.channels = self.channels / self.channels.mean()
         self.decoded = None
         if config.decoded_weight and autoencoder is not None:
-            self.decoded = DecodedMouths(autoencoder)
+            self.decoded = DecodedFaces(autoencoder, config.decoded_eyes)
 
     def __call__(
         self, model: MiniNetwork, batch: dict[str, Tensor], true_share: float, generator: torch.Generator
