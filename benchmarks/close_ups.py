@@ -163,9 +163,7 @@ def both_ways(
     for frame, small in zip(large, whole, strict=True):
         frame[top : top + rows, left : left + columns] = Image.fromarray(small).resize((columns, rows), Image.BICUBIC)
     composed = pipe.prepare(run.scene, run.plan.frame).first_seconds(seconds)
-    motion = run.motion(pipe, composed, seed)
-    clips = run.composite(pipe.stream(composed, seed=seed, move_heads=False), pipe.components, motion)
-    return large, np.concatenate([clip.frames for clip in clips])
+    return large, np.concatenate([clip.frames for clip in run.stream(pipe, composed, seed=seed)])
 
 
 def looks(frames: np.ndarray, run: CloseUpRun, heads: Sequence[Box]) -> dict[str, float]:

@@ -239,13 +239,14 @@ def run(job: Job) -> None:
     explainer = _explainer(job, prepared)
     observer = None if explainer is None else explainer.observer
     with _progress_bar(console) as progress:
-        motion = None if near is None else near.motion(pipe, prepared, job.seed or 0, **choices)
-        if near is not None:  # heads move in the picture, not in the model's frame
-            choices["move_heads"] = False
-        clips = pipe.stream(prepared, seed=job.seed, work=work, progress=progress, observer=observer, **choices)
+        run_with = {"seed": job.seed, "work": work, "progress": progress, "observer": observer, **choices}
+        follow = explainer.follow if explainer is not None and writes else None
+        if near is not None:
+            clips = near.stream(pipe, prepared, follow=follow, **run_with)
+        else:
+            clips = pipe.stream(prepared, **run_with)
+            clips = clips if follow is None else follow(clips)
         if writes:
-            clips = clips if explainer is None else explainer.follow(clips)
-            clips = clips if near is None else near.composite(clips, pipe.components, motion)
             _write(job, work, clips, prepared.sound)
         else:
             deque(clips, maxlen=0)

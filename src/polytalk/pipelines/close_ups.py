@@ -8,7 +8,7 @@ size. Clips stream, and a work folder keeps them, as without close-ups; nothing 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from polytalk.pipelines.close_up_layout import Cut, compose_frame, lay_out
 from polytalk.pipelines.components import Components
 from polytalk.pipelines.config import RunSettings
 from polytalk.pipelines.motion import MotionPlan
+from polytalk.pipelines.observing import ClipObserver
 from polytalk.pipelines.output import ClipOutput
 from polytalk.pipelines.prepared_scene import PreparedScene
 from polytalk.pipelines.progress import Progress, ProgressCallback, Stage
@@ -160,6 +161,9 @@ class CloseUpComposite:
         return result
 
 
+Follow = Callable[[Iterator[ClipOutput]], Iterator[ClipOutput]]
+
+
 @dataclass(frozen=True, eq=False)
 class CloseUpRun:
     """A scene ready to be made in close-ups."""
@@ -186,6 +190,28 @@ class CloseUpRun:
         count = scene.num_frames + settings.planner.clip_frames
         network, width = pipe.components.transformer, self.plan.picture[1]
         return MotionPlan.of(scene, settings, network, seed, count, self._heads, width)
+
+    def stream(
+        self, pipe: MultiTalkPipeline, scene: PreparedScene, *, seed: int | None = 0,
+        work: WorkFolder | str | Path | None = None, progress: ProgressCallback | None = None,
+        observer: ClipObserver | None = None, follow: Follow | None = None, **choices: Any,
+    ) -> Iterator[ClipOutput]:  # fmt: skip
+        """The video, clip by clip, at the picture's size.
+
+        Args:
+            pipe: the model.
+            scene: the run's, prepared.
+            seed: of the noise, and of how people move.
+            work: as `MultiTalkPipeline.stream`.
+            progress: likewise.
+            observer: likewise.
+            follow: passes the model's clips on, and may look at them.
+            choices: as `MultiTalkPipeline.stream`: num_inference_steps, ...
+        """
+        motion = self.motion(pipe, scene, seed or 0, **choices)
+        choices["move_heads"] = False  # heads move in the picture, not in the model's frame
+        clips = pipe.stream(scene, seed=seed, work=work, progress=progress, observer=observer, **choices)
+        return self.composite(clips if follow is None else follow(clips), pipe.components, motion)
 
     @property
     def _heads(self) -> list[Head]:
@@ -280,9 +306,7 @@ def generate_with_close_ups(
     if progress is not None:
         progress(Progress(Stage.PREPARE))
     prepared = pipe.prepare(run.scene, run.plan.frame)
-    motion = run.motion(pipe, prepared, seed, **choices)
-    clips = pipe.stream(prepared, seed=seed, work=work, progress=progress, **{**choices, "move_heads": False})
-    return run.composite(clips, pipe.components, motion)
+    return run.stream(pipe, prepared, seed=seed, work=work, progress=progress, **choices)
 
 
 def scaled_to_height(
