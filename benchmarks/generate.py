@@ -1,4 +1,4 @@
-"""How long a video takes, and where the time goes: `python benchmarks/generate.py [--seconds 3] [--model mini]`.
+"""How long a video takes, and where the time goes: `python benchmarks/generate.py [--seconds 3] [--model mini] [--frames demo.png]`.
 
 Measures what a user waits for: a fresh process that imports PyTorch, loads the model, reads the demo's picture and
 voices, makes the video and writes the file. Prints seconds, and seconds per second of video.
@@ -39,13 +39,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--dtype", default=None)
     parser.add_argument("--device", default=None)
+    parser.add_argument("--frames", type=Path, help="PNG: the picture, and every eighth frame of the video")
     arguments = parser.parse_args()
 
     watch = Stopwatch()
+    import numpy as np
     import torch
 
     from polytalk.cli_generate import demo_scene
     from polytalk.cli_info import processor_name
+    from polytalk.evaluation.contact_sheet import contact_sheet
     from polytalk.media.video import VideoWriter
     from polytalk.pipelines import MultiTalkPipeline
 
@@ -60,6 +63,7 @@ def main() -> None:
         events = max(events, event.num_clips)
         watch.lap(event.stage.value)
 
+    made: list[np.ndarray] = []
     clips = pipe.stream(
         prepared,
         generator=torch.Generator().manual_seed(0),
@@ -71,9 +75,15 @@ def main() -> None:
         with VideoWriter(Path(folder, "talk.mp4"), 25, sound.samples, sound.sample_rate) as writer:
             for clip in clips:
                 watch.lap("writing the file")
+                made.extend(clip.frames)
                 for frame in clip.frames:
                     writer.write(frame)
     watch.lap("done")
+    if arguments.frames is not None:
+        cells = [prepared.pixels, *made[7::8]]
+        contact_sheet(
+            [np.stack(cells[first : first + 4]) for first in range(0, len(cells), 4)], arguments.frames, columns=4
+        )
 
     components, video = pipe.components, prepared.num_frames / 25
     height, width = prepared.pixels.shape[:2]
