@@ -1,4 +1,4 @@
-"""How long a video takes, and where the time goes: `python benchmarks/generate.py [--seconds 3] [--model mini] [--frames demo.png]`.
+"""How long a video takes, and where the time goes: `python benchmarks/generate.py [--model mini] [--frames PNG]`.
 
 Measures what a user waits for: a fresh process that imports PyTorch, loads the model, reads the demo's picture and
 voices, makes the video and writes the file. Prints seconds, and seconds per second of video.
