@@ -228,6 +228,21 @@ def test_guidance_of_the_teacher_is_the_samplers(model, scales):
     torch.testing.assert_close(found, guidance.start_clip().combine(parts), atol=1e-4, rtol=1e-4)
 
 
+def test_guidance_may_make_more_of_what_people_are_told_to_do(model):
+    batch = {**_batch(), "ids": model.text_encoder.tokenize(["a man nods", "two dogs"])}
+    loss = DistillationLoss(DistillationConfig(tasks=(), audio_guidance=(3.0,), guide_pose=True, drop_pose=0.0), model)
+    told = loss.conditions(model, batch, 0.0, torch.Generator().manual_seed(0))
+    inputs = torch.randn(2, 36, 3, 4, 8, generator=torch.Generator().manual_seed(1))
+    sigma = torch.tensor([0.8, 0.8])
+    with torch.no_grad():
+        found, (full, _) = loss._guided(inputs, sigma, told, 3.0), predict(model, inputs, sigma, told)
+        untold = dataclasses.replace(told, audio=None, pose=torch.zeros_like(told.pose))
+        without, _ = predict(model, inputs, sigma, untold)
+        heard_only, _ = predict(model, inputs, sigma, dataclasses.replace(told, audio=None))
+    torch.testing.assert_close(found, without + 3 * (full - without), atol=1e-4, rtol=1e-4)
+    assert (without - heard_only).abs().max() > 1e-3
+
+
 @pytest.mark.parametrize(
     "wrong", [{"audio_guidance": ()}, {"own_states": 2.0}, {"drop_audio": 0.1}, {"text_guidance": 0.5}]
 )

@@ -44,6 +44,8 @@ class DistillationConfig(NetworkConfig):
     """Guidance over sound at each step of the sampler; its length is the number of steps."""
     text_guidance: float = 1.0
     """Guidance over the prompt at every step; 1 is off and saves a prediction of the teacher."""
+    guide_pose: bool = False
+    """The prediction without sound is not told what people do either, so that guidance makes more of that, too."""
     sampler_shift: float = 3.0
     """The sampler's timestep shift; its spacing is "trailing"."""
     drop_audio: float = 0.0
@@ -106,7 +108,10 @@ class DistillationLoss(ClipLoss):
         full, _ = predict(self.teacher, inputs, sigma, told)
         empty = self.teacher.text_encoder.tokenize([""]).expand(len(inputs), -1, -1)
         wordless = told if text_scale == 1 else dataclasses.replace(told, text=self.teacher.text_encoder(empty))
-        silent, _ = predict(self.teacher, inputs, sigma, dataclasses.replace(wordless, audio=None))
+        pose = wordless.pose
+        if pose is not None and self.config.guide_pose:
+            pose = torch.zeros_like(pose)
+        silent, _ = predict(self.teacher, inputs, sigma, dataclasses.replace(wordless, audio=None, pose=pose))
         if text_scale in (1, audio_scale):
             return silent + audio_scale * (full - silent)
         heard, _ = predict(self.teacher, inputs, sigma, wordless)
