@@ -239,12 +239,18 @@ def test_guidance_may_make_more_of_what_people_are_told_to_do(model):
         untold = dataclasses.replace(told, audio=None, pose=torch.zeros_like(told.pose))
         without, _ = predict(model, inputs, sigma, untold)
         heard_only, _ = predict(model, inputs, sigma, dataclasses.replace(told, audio=None))
+        limited = DistillationLoss(dataclasses.replace(loss.config, guidance_limit=0.05), model)._guided(
+            inputs, sigma, told, 3.0
+        )
     torch.testing.assert_close(found, without + 3 * (full - without), atol=1e-4, rtol=1e-4)
+    assert (found - full).abs().max() > 0.1
+    assert (limited - full).abs().max() < 0.0501
     assert (without - heard_only).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"audio_guidance": ()}, {"own_states": 2.0}, {"drop_audio": 0.1}, {"text_guidance": 0.5}]
+    "wrong",
+    [{"audio_guidance": ()}, {"own_states": 2.0}, {"drop_audio": 0.1}, {"text_guidance": 0.5}, {"guidance_limit": 0.0}],
 )
 def test_impossible_distillations_are_refused(wrong):
     with pytest.raises(PolytalkError):

@@ -44,6 +44,8 @@ class DistillationConfig(NetworkConfig):
     """Guidance over sound at each step of the sampler; its length is the number of steps."""
     text_guidance: float = 1.0
     """Guidance over the prompt at every step; 1 is off and saves a prediction of the teacher."""
+    guidance_limit: float | None = None
+    """Guidance changes no latent by more (a soft limit): what it adds to wide open mouths would go beyond them."""
     guide_pose: bool = False
     """The prediction without sound is not told what people do either, so that guidance makes more of that, too."""
     sampler_shift: float = 3.0
@@ -58,6 +60,8 @@ class DistillationConfig(NetworkConfig):
             raise PolytalkError("audio_guidance", f"it is {self.audio_guidance}", "Give 1 or more for each step.")
         if self.text_guidance < 1:
             raise PolytalkError("text_guidance", f"it is {self.text_guidance}", "Give 1 or more.")
+        if self.guidance_limit is not None and self.guidance_limit <= 0:
+            raise PolytalkError("guidance_limit", f"it is {self.guidance_limit}", "Give more than 0, or leave it out.")
         if not 0 <= self.own_states <= 1:
             raise PolytalkError("own_states", f"it is {self.own_states}", "Give a share from 0 to 1.")
         if self.drop_audio != 0:
@@ -113,9 +117,12 @@ class DistillationLoss(ClipLoss):
             pose = torch.zeros_like(pose)
         silent, _ = predict(self.teacher, inputs, sigma, dataclasses.replace(wordless, audio=None, pose=pose))
         if text_scale in (1, audio_scale):
-            return silent + audio_scale * (full - silent)
-        heard, _ = predict(self.teacher, inputs, sigma, wordless)
-        return silent + text_scale * (full - heard) + audio_scale * (heard - silent)
+            added = (audio_scale - 1) * (full - silent)
+        else:
+            heard, _ = predict(self.teacher, inputs, sigma, wordless)
+            added = (text_scale - 1) * (full - heard) + (audio_scale - 1) * (heard - silent)
+        limit = self.config.guidance_limit
+        return full + (added if limit is None else limit * torch.tanh(added / limit))
 
     def _state(
         self, model: MiniNetwork, batch: dict[str, Tensor], step: int, known: Tensor, told: Conditions,
