@@ -1,8 +1,8 @@
 """How many wordings of actions `polytalk.conditioning.prompted` understands: python benchmarks/action_words.py
 
-Two sets by the same author, who knew neither the training's words nor the patterns: one that the patterns were then
-widened by, and `PARAPHRASES`, which they were not. And prompts that ask for nothing, full of words that could mislead;
-what the first version misread among them was mended.
+Three sets, by authors who knew neither the training's words nor the patterns: one that the patterns were widened by,
+what an author of it wrote besides, and `PARAPHRASES` by another one; whoever wrote the patterns has not read the last
+two. And prompts that ask for nothing, full of words that could mislead.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ def understood(name: str, words: str) -> bool:
 def main() -> None:
     """Print shares of each action."""
     known = json.loads(WORDS.read_text(encoding="utf-8"))
-    table = Table("action", "known wordings", "unseen wordings")
-    totals = [0, 0, 0, 0]
-    for name, unseen in PARAPHRASES.items():
-        counts = [sum(understood(name, words) for words in each) for each in (known["actions"][name], unseen)]
-        sizes = [len(known["actions"][name]), len(unseen)]
-        table.add_row(name, *(f"{count} of {size}" for count, size in zip(counts, sizes, strict=True)))
-        totals = [total + part for total, part in zip(totals, (*counts, *sizes), strict=True)]
-    table.add_row("all", f"{totals[0] / totals[2]:.0%}", f"{totals[1] / totals[3]:.0%}")
+    unseen = known["unseen"]
+    sets = (known["actions"], unseen["actions"], PARAPHRASES)
+    table = Table("action", "known wordings", "unseen, same author", "unseen, another author")
+    for name in known["actions"]:
+        right = [[understood(name, words) for words in each.get(name, ())] for each in sets]
+        table.add_row(name, *(f"{sum(each)} of {len(each)}" if each else "-" for each in right))
+    totals = [[understood(name, words) for name, all_words in each.items() for words in all_words] for each in sets]
+    table.add_row("all", *(f"{sum(each) / len(each):.1%} of {len(each)}" for each in totals))
     Console().print(table)
-    wrong = [prompt for prompt in known["nothing"] if acts_in(prompt, 2)]
-    print(f"{len(wrong)} of {len(known['nothing'])} prompts that ask for nothing are misread")
+    for label, prompts in (("known", known["nothing"]), ("unseen", unseen["nothing"])):
+        wrong = sum(bool(acts_in(prompt, 2)) for prompt in prompts)
+        print(f"{wrong} of {len(prompts)} {label} prompts that ask for nothing are misread")
 
 
 if __name__ == "__main__":

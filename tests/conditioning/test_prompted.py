@@ -1,5 +1,8 @@
 """What prompts ask people to do, and when they do it."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +14,7 @@ from polytalk.conditioning.idle_motion import CHANNELS, idle_motions, pose_signa
 from polytalk.conditioning.prompted import Act, acts_in, acts_over, play, walking
 from polytalk.data.prompts import EVENT_WORDS, write_prompt
 
+KNOWN = json.loads((Path(__file__).parents[2] / "benchmarks" / "action_words.json").read_text(encoding="utf-8"))
 PLACES, SIZES = np.array([60.0, 190.0]), np.array([80.0, 100.0])
 
 
@@ -50,10 +54,43 @@ def test_the_training_scenes_words_are_understood(name):
         ("He moves his head up and down.", 1, [Act("nods", 0)]),
         ("She moves her head from side to side.", 1, [Act("shakes the head", 0)]),
         ("The man on the left comes closer to the camera.", 2, [Act("leans in", 0)]),
+        # what belongs to one action is not split
+        ("She moves her head to the left and then to the right.", 1, [Act("shakes the head", 0)]),
+        ("He raises and lowers his chin.", 1, [Act("nods", 0)]),
+        ("She gives a small, curious tilt of the head.", 1, [Act("tilts the head", 0)]),
+        ("He shakes his head as though in disbelief.", 1, [Act("shakes the head", 0)]),
+        ("She lifts an arm & waves it.", 1, [Act("waves", 0)]),
+        ("The camera starts far away and ends up close.", 2, [Act(CAMERA, -1)]),
+        # who acts
+        ("The one on the right hears the news and gives a heavy nod.", 2, [Act("nods", 1)]),
+        ("The one on the right listens, both eyes closed.", 2, [Act("closes the eyes", 1)]),
+        ("A man and a woman. The woman listens and she nods.", 2, [Act("nods", 1)]),
+        ("They wave goodbye as the camera pushes in.", 2, [Act("waves", 0), Act("waves", 1), Act(CAMERA, -1)]),
+        # what is denied, told or described is not done
+        ("The woman can't help smiling and never stops nodding.", 1, [Act("smiles", 0), Act("nods", 0)]),
+        ("He stops waving. She smiles instead of nodding.", 1, [Act("smiles", 0)]),
+        ("A coach explains how to raise a hand. He talks about nodding with a smile.", 1, [Act("smiles", 0)]),
+        ("A lady with closed eyes hangs on the wall. The clouds move across the sky.", 2, []),
     ],
 )
 def test_prompts_are_understood(prompt, people, wanted):
     assert acts_in(prompt, people) == wanted
+
+
+@pytest.mark.parametrize("name", KNOWN["actions"])
+def test_known_wordings_are_understood(name):
+    missed = []
+    for words in KNOWN["actions"][name]:
+        sentence = words if words[0].isupper() else f"The one on the right {words}"
+        wanted = [Act(name, -1 if name == CAMERA else 1)]
+        if acts_in(f"A man and a woman are talking. {sentence}.", 2) != wanted:
+            missed.append(words)
+    assert len(missed) <= 0.05 * len(KNOWN["actions"][name]), missed
+
+
+def test_prompts_that_ask_for_nothing_are_not_misread():
+    misread = [prompt for prompt in KNOWN["nothing"] if acts_in(prompt, 2)]
+    assert len(misread) <= 0.02 * len(KNOWN["nothing"]), misread
 
 
 @given(st.text(max_size=200), st.integers(1, 4))

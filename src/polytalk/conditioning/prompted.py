@@ -25,12 +25,76 @@ WALKING, ZOOMING = 32, 40
 LEAVING = 10
 """Frames in which a state ends when another prompt begins."""
 
-_NOT = re.compile(r"\b(?:not|never|without|no longer|doesn't|don't|nobody|no one|neither|stops?)\b")
+_NOT = re.compile(
+    r"\b(?:not|cannot|never|without|neither|nobody|no one|none|no longer|instead of|rather than|\w+n't"
+    r"|(?:refuse|fail|want|hope|plan|intend)s? to|(?:ask|tell)s? (?:him|her|them|us|(?:the|his|her) \w+) to)\b"
+)
+"""In what says an action or before it."""
+_NO = re.compile(r"\b(?:no|(?<!signals )(?<!says )stop(?:s|ped)?) $")
+"""Right before it."""
+_CANNOT_BUT = re.compile(
+    r"\b(?:can(?:no|')t|could(?:n't| not)|never) (?:help|stop|hide|hold|contain|suppress|keep|resist)s?\b"
+)
+"""Denies that something is not done."""
 _STAYS = re.compile(r"\b(?:stays|remains|stands still|static|fixed)\b")
 _VIEWER = re.compile(r"(?:to|towards?|at|into|facing) (?:the )?(?:camera|viewer|audience|us|lens)\b")
-_CLAUSES = re.compile(r"[.;:!?\n]|, (?:and |while |as |then )?|\b(?:and|while|then|as|but|before|after)\b")
-_HAS_SUBJECT = re.compile(r"\b(?:the|a|an|she|he|they|it|both|everybody|everyone|all|one|we|camera|person|man|woman)\b")
-_ARTICLE = re.compile(r"\b(?:a|an|the|of|with) $")
+_TOLD = re.compile(
+    r"\b(?:talk|speak|chat|lectur|complain|read|learn|think|know|joke|argu|dream|sing|hear|tell|told|wonder|whisper)\w*"
+    r" (?:[\w'-]+ ){0,3}?(?:about|of|how|why|whether|that)\b"
+    r"|\b(?:explain|describ|discuss|recall|remember|recount|recommend|review|mention|prais|rehears)\w*"
+    r"|\b(?:called|titled|entitled|named|the words?)\b"
+)
+"""Somebody speaks of what follows, except of what goes along ("explains it with a smile")."""
+_ALONG = re.compile(r"\b(?:with|by)\b")
+_CLAUSES = re.compile(
+    r"[.;:!?\n()]| [-–]+ |—|, (?:and |while |as |then )?"
+    r"|\b(?<!-)(?:and|while|then|as(?! if| though)|but|before|after)\b(?!-)"
+)
+_PARTS = (
+    r"(?:heads?|neck|chin|eyes|brows|shoulders?|hands?|arms?|palm|nod|smile|grin|tilt|wave|shake|glance|look|lean|zoom)"
+)
+_JOINED = re.compile(
+    r"\b(?:left|right|up|down|to|back|yes|both|side|way|rises?|rising)"
+    r"(?:,(?: and)?(?: then)?|(?: and| then)+) (?:to )?(?:the )?"
+    r"(?:left|right|up|down|fro|forth|no|side|that|falls?|falling)\b"
+    r"|\b(\w+) and \1\b|\b\w+ly and \w+ly\b"
+    r"|\b(?:rais|lift|lower|drop|dip)\w* and (?:then )?(?:rais|lift|lower|drop|dip)\w*"
+    rf"|\b{_PARTS} and (?:{_PARTS}|(?:then )?(?:rais|lift|lower|drop)\w* (?:it|them))\b"
+    rf"|\b(?:an?|the|his|her|their|its) [\w-]+(?:,| and|, and| but|, but) [\w-]+ {_PARTS}\b"
+)
+"""What a conjunction or a comma joins within one action: "left and right", "a small, curious tilt"."""
+_JOINT = re.compile(r",? (?:(?:and|then|but) )+|, ")
+_WHO = (
+    r"(?:man|woman|men|women|boy|girl|person|people|friends?|lady|guy|gentleman|child|children|kid|cat|dog|bear|fox"
+    r"|rabbit|panda|mouse|animal|robot|clown|doll|character|speaker|one|somebody|someone|camera|view|shot|lens|zoom)"
+)
+_OWN_SUBJECT = re.compile(
+    r"(?:[\w-]+ly |now |here |also |so |when |if |because |until |that |even )*(?:"
+    r"(?:they|we|both|all|everybody|everyone|each|two|three|four|somebody|someone|nobody|neither)\b"
+    rf"|(?:the|this|that|another|every) (?!{_PARTS}|corners)[\w'-]"
+    rf"|(?:an?|in|on|at|to|from|next|left|right|beside|behind) (?:[\w'-]+ ){{0,4}}?{_WHO}\b|{_WHO}\b)"
+)
+"""How the words before an action begin if they say who acts; else who acts in the clause before does."""
+_PART = re.compile(
+    r"(?:(?:hand|arm|palm|fist|finger|brow|eyebrow|lid|eyelid|lip)s?|eyes?(?! (?:the|his|her))|head|chin|mouth|face)\b"
+)
+_WHOSE = re.compile(
+    r"(?<!on )(?<!to )(?<!in )\b(?:both|one|an?|the|his|her|their|its|each|all)(?: (?:left|right|other|own))? $"
+)
+"""Before a part of the body, and nobody who acts ("both eyes closed")."""
+_CAMERA_ACTS = re.compile(r"(?:the )?(?:camera|view|shot|frame|picture|lens)\b")
+_ARTICLE = re.compile(r"\b(?:a|an|the|of|with) [\"']?$")
+_NO_VERB = re.compile(r"(?:(?!framing)\w+(?:ing|ed)|walk|run|stroll|march|ride|trip|dance)\b")
+"""After an article."""
+_SCENERY = re.compile(
+    r"\b(?:camera|shot|view|light|lighting|sunlight|sunshine|sun|moon|shadow|wind|breeze|rain|snow|smoke|fog|cloud|wave"
+    r"|water|sea|ocean|river|road|street|path|bridge|train|tram|bus|car|truck|ship|boat|plane|bird|tree|branch|branche"
+    r"|leaf|leave|flag|curtain|door|window|clock|fan|lamp|pendulum|tower|wall|table|story|plot|project|music|atmosphere"
+    r"|deadline|christmas|storm)s? (?:\w+ly |is |are )*$"
+)
+"""None of the people, who moves nevertheless."""
+_WITH_IT = re.compile(rf"\ban? (?:[\w-]*[^\Ws] ){{0,4}}?{_WHO} $|^an? (?:[\w-]*[^\Ws] ){{1,3}}$|^(?:two|three) \w+ $")
+"""Somebody, and no verb, before "with"."""
 _ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3, "last": -1}
 _ALL = re.compile(r"\b(?:both|everybody|everyone|all|they|people|friends|two|three|four)\b")
 _NOUNS = re.compile(
@@ -57,15 +121,19 @@ def acts_in(prompt: str, people: int) -> list[Act]:
         people: in the picture.
     """
     found: list[Act] = []
-    named = [match.group(1) for match in _NOUNS.finditer(prompt.lower().split(".")[0])]
-    for sentence in re.split(r"[.;!?\n]", prompt.lower()):
+    prompt = prompt.lower().replace("’", "'").replace(" & ", " and ")
+    named = [match.group(1) for match in _NOUNS.finditer(prompt.split(".")[0])]
+    for sentence in re.split(r"[.;!?\n]", prompt):
         subject = ""
-        for clause in _clauses(sentence):
+        for part in _clauses(sentence):
+            still = _CAMERA_ACTS.match(subject) and not _OWN_SUBJECT.match(part)
+            clause = f"the camera {part}" if still else part
             match, name = _action(clause)
             before = clause[: match.start()] if match else clause
-            if _HAS_SUBJECT.search(before):
-                subject = before
-            if match is None or _NOT.search(before):
+            who = _WHOSE.sub("", before) if match and _PART.match(match.group()) else before
+            if who and (not subject or _OWN_SUBJECT.match(who)):
+                subject = who
+            if match is None or _denied(before, match):
                 continue
             if name == CAMERA:
                 found.append(Act(name, -1))
@@ -73,19 +141,32 @@ def acts_in(prompt: str, people: int) -> list[Act]:
             if name == WALK and people < 2:
                 continue
             found += [Act(name, person) for person in _who(subject, people, named)]
+    # whoever waves has a hand up already
+    found = [act for act in found if act.name != "raises a hand" or Act("waves", act.person) not in found]
     return list(dict.fromkeys(found))
 
 
 def _clauses(sentence: str) -> list[str]:
     """Parts of a sentence; what a conjunction joins within one action ("up and down") stays together."""
-    kept = re.sub(r"\b(left|right|up|down|to|back|yes|both|side) and (left|right|up|down|fro|forth|no|side)\b",
-                  r"\1 & \2", sentence)  # fmt: skip
+    kept = _JOINED.sub(lambda match: _JOINT.sub(" & ", match.group()), sentence)
     return [part.strip().replace(" & ", " and ") for part in _CLAUSES.split(kept) if part and part.strip()]
+
+
+def _denied(before: str, match: re.Match[str]) -> bool:
+    return bool(_NO.search(_CANNOT_BUT.sub("", before)) or _NOT.search(_CANNOT_BUT.sub("", before + match.group())))
+
+
+def _told(clause: str, match: re.Match[str]) -> bool:
+    """Whether an action is only spoken of."""
+    before = clause[: match.start()]
+    told = _TOLD.search(before)
+    return told is not None and not _ALONG.search(before + match.group().partition(" ")[0], told.end())
 
 
 def _action(clause: str) -> tuple[re.Match[str] | None, str]:
     for name, pattern in PATTERNS.items():
-        match = next((each for each in pattern.finditer(clause) if not _describes(clause, each)), None)
+        done = (each for each in pattern.finditer(clause) if not _describes(clause, each) and not _told(clause, each))
+        match = next(done, None)
         if match is None or (name == CAMERA and _STAYS.search(clause)):
             continue
         if name == "looks to the other" and _VIEWER.search(clause):
@@ -97,8 +178,12 @@ def _action(clause: str) -> tuple[re.Match[str] | None, str]:
 
 
 def _describes(clause: str, match: re.Match[str]) -> bool:
-    """Whether a participle says what something is like ("a smiling sun") and not what somebody does."""
-    return bool(re.match(r"\w+(?:ing|ed)\b", match.group())) and bool(_ARTICLE.search(clause[: match.start()]))
+    """Whether words say what something is like ("a smiling sun", "a lady with closed eyes"), not what somebody does."""
+    before, words = clause[: match.start()], match.group()
+    if words.startswith("with "):
+        return bool(_WITH_IT.search(before))
+    alone = not before and re.fullmatch(r"\w+ed [\w-]+", words)
+    return bool(_SCENERY.search(before) or alone or (_NO_VERB.match(words) and _ARTICLE.search(before)))
 
 
 def _who(subject: str, people: int, named: Sequence[str]) -> list[int]:

@@ -18,7 +18,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from polytalk.conditioning.cut_out import cut_out
+from polytalk.conditioning.expression import play_features
+from polytalk.conditioning.face_points import FacePoints, find_points
 from polytalk.conditioning.gestures import Tracks
+from polytalk.conditioning.raised_hand import play_hand
 
 PIVOT = 0.49
 """Heads roll around a point so far below their middle; in box heights, as all that follows."""
@@ -61,6 +64,10 @@ class Puppets:
         self.picture, self.heads = picture, heads
 
     @cached_property
+    def _faces(self) -> list[FacePoints | None]:
+        return find_points(self.picture, self.heads)
+
+    @cached_property
     def _covers(self) -> np.ndarray:
         """How much of each pixel shows each person, (P, H, W); for those who walk."""
         return cut_out(self.picture, self.heads)
@@ -78,6 +85,10 @@ class Puppets:
             uint8 (T, H, W, 3).
         """
         heads, changes = self.heads, [_changes(track, origin, frames) for track in tracks]
+        video = play_features(video, self._faces, tracks, origin, frames)
+        for head, face, track in zip(heads, self._faces, tracks, strict=True):
+            if face is not None and "hand" in track:
+                play_hand(video, head, face, track, frames, SIZE)
         ways = np.array([change["place"] * SIZE * head.height for head, change in zip(heads, changes, strict=True)])
         walks = bool((np.abs(ways) > 1).any())
         moved = self._walked(video, changes, ways) if walks else _swayed(video, heads, changes)

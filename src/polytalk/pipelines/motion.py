@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polytalk.conditioning.expression import FEATURES
 from polytalk.conditioning.gestures import WALK, hand_sides
 from polytalk.conditioning.idle_motion import CHANNELS, PLAYED, idle_motions, pose_signal
 from polytalk.conditioning.people import SPATIAL_STRIDE
@@ -82,7 +83,7 @@ class MotionPlan:
         """The signal of people in a clip, (people, T, channels), without what is played; the picture shows frame
         `origin`."""
         signal = np.stack([pose_signal(self.tracks[person], origin, span) for person in people])
-        signal[..., [CHANNELS.index(name) for name in PLAYED]] = 0
+        signal[..., [CHANNELS.index(name) for name in (*PLAYED, *FEATURES, "hand", "hand_angle")]] = 0
         return torch.from_numpy(signal)
 
     def play(self, frames: np.ndarray, people: Puppets, origin: int, start: int) -> np.ndarray:

@@ -1,0 +1,206 @@
+"""Eyes that blink and look about, brows and corners of mouths that rise, in finished frames of people who stand still.
+
+As `polytalk.conditioning.puppet` moves heads, features move with the video's own pixels: the skin above an eye is drawn
+down over it, the iris is shifted between the lids, brows and corners of the mouth are pulled up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from polytalk.conditioning.face_points import Eye, FacePoints
+from polytalk.conditioning.gestures import Tracks
+
+FEATURES = ("blink", "gaze_x", "gaze_y", "brow", "smile")
+"""Tracks that are played here."""
+GAZE = (1.0, 0.45)
+"""How far the iris moves for a gaze of 1, in half-widths and half-heights of the eye; at most `FARTHEST`."""
+IRIS, CORNERS, FARTHEST = 0.4, 1.15, 0.62
+"""So much of the eye moves as the iris does; what is between it and the corners of the eye gives way."""
+BROW, BROW_BAND, FOREHEAD = 0.18, 0.14, 0.35
+"""How far brows rise for 1, how high they are at most, and how far above them the forehead gives way; in distances of
+the eyes, as the next two."""
+CORNER = 0.27
+"""How far the corners of a smiling mouth rise."""
+CHEEK = 0.08
+"""How far they move apart."""
+LASHES = 0.16, 0.02
+"""Half of the line that shut lids leave, in half-heights of the eye, and at most in distances of the eyes."""
+NO_BROWS, NO_SKIN = 0.97, 1.12
+"""Brows nearer to the eyes, in their half-heights, are none, as of some animals; brows as near as the second leave no
+skin between them and the lid, and the lower lid shuts the eye."""
+LID_EDGE = 1.12
+"""Where the edge of the upper lid is, lashes included, in half-heights above the eye's middle."""
+STILL = 0.02
+"""Changes below are not shown."""
+
+
+def play_features(
+    video: np.ndarray, faces: Sequence[FacePoints | None], tracks: Sequence[Tracks], origin: int, frames: Sequence[int]
+) -> np.ndarray:
+    """A video whose people stand still and look as its picture shows them, with eyes, brows and smiles that move.
+
+    Args:
+        video: uint8 (T, H, W, 3).
+        faces: of everybody; None stays as it is.
+        tracks: of everybody, see `polytalk.conditioning.idle_motion.pose_signal`.
+        origin: frame of the tracks in which everybody looks as the picture shows them, but with open eyes.
+        frames: of the tracks, T.
+
+    Returns:
+        uint8 (T, H, W, 3).
+    """
+    moved = video.copy()
+    for face, track in zip(faces, tracks, strict=True):
+        if face is None:
+            continue
+        told = changes(track, origin, frames)
+        rows = np.flatnonzero(np.max([np.abs(values) for values in told.values()], axis=0) > STILL)
+        if not len(rows):
+            continue
+        part = _around(face, video.shape[1:3])
+        shown = moved[rows][:, part[0], part[1]]
+        now = {name: torch.from_numpy(values[rows]).float().view(-1, 1, 1) for name, values in told.items()}
+        moved[rows[:, None, None], np.r_[part[0]][:, None], np.r_[part[1]]] = _changed(shown, face, now, part)
+    return moved
+
+
+def changes(track: Tracks, origin: int, frames: Sequence[int]) -> dict[str, np.ndarray]:
+    """What features do in frames, each (T,): eyelids as they are, all else since the picture."""
+    rows, found = list(frames), {}
+    for name in FEATURES:
+        values = track[name][rows] if name in track else np.zeros(len(rows))
+        found[name] = values if name == "blink" or name not in track else values - track[name][origin]
+    return found
+
+
+def _around(face: FacePoints, size: Sequence[int]) -> tuple[slice, slice]:
+    """Rows and columns that hold all that moves in a face."""
+    unit = _unit(face)
+    xs = [eye.x for eye in face.eyes] + [face.mouth_x]
+    ys = [eye.y for eye in face.eyes] + [eye.brow_y for eye in face.eyes] + [face.mouth_y]
+    left, right = min(xs) - 1.1 * unit, max(xs) + 1.1 * unit
+    top, bottom = min(ys) - 0.9 * unit, max(ys) + 0.8 * unit
+    height, width = size
+    rows = slice(min(max(0, int(top)), height - 1), max(1, min(height, int(bottom) + 1)))
+    return rows, slice(min(max(0, int(left)), width - 1), max(1, min(width, int(right) + 1)))
+
+
+def _unit(face: FacePoints) -> float:
+    """Distance of the eyes; of faces that are turned away, as much as the mouth allows."""
+    one, other = face.eyes
+    return max(float(np.hypot(other.x - one.x, other.y - one.y)), 1.2 * face.mouth_half_width, 1.0)
+
+
+def _changed(shown: np.ndarray, face: FacePoints, now: Mapping[str, Tensor], part: tuple[slice, slice]) -> np.ndarray:
+    """A face's part of frames, uint8 (T, h, w, 3), with changed features; ``now`` holds (T, 1, 1) of each."""
+    height, width = shown.shape[1:3]
+    y, x = torch.meshgrid(
+        torch.arange(height) + 0.5 + part[0].start, torch.arange(width) + 0.5 + part[1].start, indexing="ij"
+    )
+    one, other = face.eyes
+    turn, unit = np.arctan2(other.y - one.y, other.x - one.x), _unit(face)
+    right, down = (float(np.cos(turn)), float(np.sin(turn))), (-float(np.sin(turn)), float(np.cos(turn)))
+
+    def along(px: float, py: float) -> tuple[Tensor, Tensor]:
+        """Places from a point, to the right and down as the face is turned, pixels."""
+        return (x - px) * right[0] + (y - py) * right[1], (x - px) * down[0] + (y - py) * down[1]
+
+    aside, below = torch.zeros(len(shown), height, width), torch.zeros(len(shown), height, width)
+    lines = torch.zeros(len(shown), height, width)
+    gap = float(np.mean([(eye.y - eye.brow_y) / eye.half_height for eye in face.eyes]))
+    for eye in face.eyes:
+        u, v = along(eye.x, eye.y)
+        shift_u, shift_v, line = _eye(
+            u / eye.half_width, v / eye.half_height, min(LASHES[0], LASHES[1] * unit / eye.half_height), gap, now
+        )
+        aside += shift_u * eye.half_width
+        below += shift_v * eye.half_height
+        lines = torch.maximum(lines, line)
+        if gap > NO_BROWS:
+            below += _brow(*along(eye.brow_x, eye.brow_y), eye, unit, now["brow"])
+    u, v = along(face.mouth_x, face.mouth_y)
+    corner = _bump((u.abs() - 0.8 * face.mouth_half_width) / (0.5 * unit)) * _bump(v / (0.38 * unit))
+    corner = corner * (u / face.mouth_half_width).abs().clamp(max=1) ** 1.5
+    below += CORNER * unit * now["smile"] * corner
+    aside -= CHEEK * unit * now["smile"] * corner * u.sign()
+    from_x = x - part[1].start + aside * right[0] + below * down[0]
+    from_y = y - part[0].start + aside * right[1] + below * down[1]
+    pixels = torch.from_numpy(np.ascontiguousarray(shown)).permute(0, 3, 1, 2).float()
+    grid = torch.stack([2 * from_x / width - 1, 2 * from_y / height - 1], dim=-1)
+    found = F.grid_sample(pixels, grid, mode="bicubic", padding_mode="border", align_corners=False)
+    if bool((lines > 0).any()):
+        found = torch.lerp(found, _lash_colour(pixels, face, part).view(1, 3, 1, 1), lines[:, None])
+    return found.permute(0, 2, 3, 1).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def _eye(u: Tensor, v: Tensor, lashes: float, gap: float, now: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Where pixels around one eye come from, (T, h, w): to the right and down, in the eye's half-axes; and how much of
+    each is the line of shut lids, of a half-width of ``lashes``. u and v (h, w) are places, ``gap`` is the distance to
+    the brow, in the same unit."""
+    gaze_x, gaze_y = (
+        (gain * now[name]).clamp(-FARTHEST, FARTHEST) for gain, name in zip(GAZE, ("gaze_x", "gaze_y"), strict=True)
+    )
+    gaze_x = gaze_x * ((1.3 - v.abs()) / 0.5).clamp(0, 1)
+    share = torch.where(
+        u > gaze_x, (CORNERS - u) / (CORNERS - IRIS - gaze_x), (CORNERS + u) / (CORNERS - IRIS + gaze_x)
+    ).clamp(0, 1)  # of the iris's way, between it and the corners of the eye
+    inside = ((CORNERS - (u.square() + v.square()).sqrt()) / (CORNERS - IRIS)).clamp(0, 1)
+    shift_u, shift_v = -gaze_x * share, -gaze_y * inside
+    shut = now["blink"].clamp(0, 1)
+    way = -1.0 if NO_BROWS < gap < NO_SKIN else 1.0
+    v = way * v
+    # the lids' edges are arcs, flatter than an ellipse's at its ends
+    arc = (1 - (u / CORNERS).square()).clamp(min=0).sqrt()
+    edge, lower = -LID_EDGE * arc, 0.72 * arc
+    now_at = edge + shut * (lower - edge)
+    # skin is stretched from the brow on; where there is none, from a little above the lid
+    free = max(0.25, min(0.7, 0.85 * (gap - LID_EDGE))) if gap > NO_SKIN else 0.5
+    start = edge - free * arc.clamp(min=0.3)
+    stretched = start + (v - start) * (edge - start) / (now_at - start).clamp(min=1e-3)
+    above = (v > start) & (v < now_at) & (u.abs() < CORNERS)
+    shift_v = torch.where(above, way * (stretched - v), shift_v)
+    shift_u = torch.where(above, torch.zeros_like(shift_u), shift_u)
+    near = (1 - ((v - now_at).abs() / lashes - 0.5).clamp(0, 1)) * (u.abs() < 1.02)
+    return shift_u, shift_v, 0.85 * near * ((shut - 0.35) / 0.5).clamp(0, 1)
+
+
+def _brow(u: Tensor, v: Tensor, eye: Eye, unit: float, raised: Tensor) -> Tensor:
+    """How far below them pixels around one brow come from, (T, h, w), for brows raised by (T, 1, 1); u and v (h, w) are
+    places from the brow's lower edge, pixels. The skin between brow and lid is stretched, the forehead gives way."""
+    gap = max(eye.y - LID_EDGE * eye.half_height - eye.brow_y, 0.03 * unit)
+    most = BROW * unit * raised.clamp(-1, 1.2) * _bump((u.abs() / unit - 0.3).clamp(min=0) / 0.35)
+    most = most.clamp(min=-0.5 * gap)
+    stretched = most * ((gap - v) / (gap + most)).clamp(0, 1)
+    above = -v - most - BROW_BAND * unit
+    return torch.where(
+        above > 0, most * (1 - above / (FOREHEAD * unit)).clamp(min=0), torch.where(v > -most, stretched, most)
+    )
+
+
+def _lash_colour(pixels: Tensor, face: FacePoints, part: tuple[slice, slice]) -> Tensor:
+    """(3,): that of the darkest pixels in the eyes of the first frame (T, 3, h, w)."""
+    found = []
+    for eye in face.eyes:
+        rows = slice(
+            max(0, int(eye.y - eye.half_height) - part[0].start), int(eye.y + eye.half_height) + 1 - part[0].start
+        )
+        columns = slice(
+            max(0, int(eye.x - eye.half_width) - part[1].start), int(eye.x + eye.half_width) + 1 - part[1].start
+        )
+        found.append(pixels[0, :, rows, columns].flatten(1))
+    colours = torch.cat(found, dim=1)
+    if not colours.shape[1]:
+        return torch.zeros(3)
+    light = colours.mean(dim=0)
+    return colours[:, light <= light.quantile(0.15)].mean(dim=1)
+
+
+def _bump(share: Tensor) -> Tensor:
+    """1 at 0, smoothly to 0 at 1 and beyond, either way."""
+    return 0.5 + 0.5 * torch.cos(np.pi * share.abs().clamp(max=1))
