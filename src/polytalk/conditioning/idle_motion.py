@@ -1,8 +1,9 @@
 """What people do besides speaking, as a signal for networks that can be told; and what they do without being asked.
 
 A few sampling steps predict the mean of all that might happen, and the mean of all blinks is no blink. So the small
-model is told when and how: in training by the scene's truth, in use by the random process below and by what the prompt
-asks for (`polytalk.conditioning.prompted`).
+model is told in training, by the scene's truth, what people do besides speaking, in use that they do nothing; and what
+they then do, by the random process below and by what the prompt asks for (`polytalk.conditioning.prompted`), is played
+with its frames (`polytalk.conditioning.puppet`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _UNITS = {"gaze_x": 1.0, "gaze_y": 1.0, "brow": 1.0, "dx": 20.0, "dy": 40.0, "sc
           "zoom": 4.0}  # fmt: skip
 """Factors that make the changes of lively people about 0.5 large. Places are in head heights, angles in radians."""
 PLAYED = ("dx", "dy", "scale", "roll", "yaw", "pitch", "lean", "place", "zoom")
-"""Channels of what is played with finished frames (`polytalk.conditioning.puppet`): not told to a network."""
+"""Channels of what moves whole heads, and the camera."""
 _LARGEST = 3.0
 """Soft limit of the signal."""
 

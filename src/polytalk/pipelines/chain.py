@@ -97,8 +97,6 @@ class ClipChain:
         """(1, 3, 1, H, W) in -1..1."""
         self.reference: tuple[np.ndarray, Tensor] | None = None
         """Pixels and masks that stand for the picture after people have moved away from their places in it."""
-        self.origin = 0
-        """Frame of the video whose faces the picture, or what stands for it, shows."""
         self.known: Tensor
         """(1, 3, M, H, W): frames that the next clip starts with; the picture, later the motion frames."""
         self._know(scene.pixels[None])
@@ -133,7 +131,6 @@ class ClipChain:
         """All that the next clip takes over from those before."""
         cast = torch.tensor(self.cast.people, dtype=torch.int64)
         state = {"known": self._known_pixels, "masks": self.masks.cpu(), "cast": cast}
-        state["origin"] = torch.tensor(self.origin)
         if self.carried is not None:
             state["carried"] = self.carried.cpu()
         if self.reference is not None:
@@ -146,7 +143,6 @@ class ClipChain:
         self._know(state["known"].numpy())
         self.masks = state["masks"].to(self.components.device)
         self.cast = Cast(tuple(state["cast"].tolist()))
-        self.origin = int(state["origin"])
         moved = state.get("reference")
         self.reference = None if moved is None else (moved.numpy(), state["reference_masks"])
         carried = state.get("carried")
@@ -177,7 +173,7 @@ class ClipChain:
         return self._played(clip, _to_pixels(video[0, :, clip.motion_frames : clip.motion_frames + clip.num_new]))
 
     def _played(self, clip: Clip, frames: np.ndarray) -> np.ndarray:
-        """A clip's new frames, uint8 (T, height, width, 3), with heads that move."""
+        """A clip's new frames, uint8 (T, height, width, 3), with all that people do besides speaking."""
         if self._motion is None or not self.settings.move_heads:
             return frames
         shown = self.scene.picture_for(clip)
@@ -199,7 +195,6 @@ class ClipChain:
             if self.config.fill_condition == "reference" and have_moved(where, self.masks.cpu()):
                 # a condition that shows them where they were would draw them back there
                 self.reference = self._known_pixels[-1].numpy(), self.masks.cpu().clone()
-                self.origin = clip.new_stop - 1
 
     def _reference_picture(self) -> Tensor:
         """What the condition shows where no frame is known, (1, 3, H, W) in -1..1."""
@@ -221,7 +216,6 @@ class ClipChain:
         if shown.start != before:
             self._know(shown.pixels[None])
             self.masks, self.reference, self.carried = shown.masks.to(self.components.device), None, None
-            self.origin = clip.start
 
     def _choose_cast(self, clip: Clip) -> None:
         """Decide who has a voice of their own in a clip."""
@@ -248,12 +242,12 @@ class ClipChain:
         return MotionPlan.of(self.scene, self.settings, self.components.transformer, seed or 0, count)
 
     def _told(self, clip: Clip) -> Tensor | None:
-        """How the cast moves in a clip, (people, T, channels), if the network is told."""
+        """That the cast does nothing but speak, (people, T, channels), if the network can be told."""
         if self._motion is None:
             return None
-        span = range(clip.start, clip.start + clip.num_frames)
-        told = self._motion.told(self.cast.people, self.origin, span)
-        return told[..., : self.components.transformer.config["pose_channels"]].to(self.components.device)
+        told = torch.zeros(len(self.cast.people), clip.num_frames, self.components.transformer.config["pose_channels"])
+        told[..., 0] = 1
+        return told.to(self.components.device)
 
     @torch.no_grad()
     def _make(self, clip: Clip) -> Tensor:

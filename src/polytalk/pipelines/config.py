@@ -72,8 +72,8 @@ class PipelineConfig:
     """How lively people are unasked, 0 (only blinks, gazes and brows) to 1, for networks that can be told (see
     `polytalk.conditioning.idle_motion`); None leaves it to the network."""
     move_heads: bool = True
-    """Whether, of people whose motion is told, heads are moved in the finished frames (see
-    `polytalk.conditioning.puppet`); False leaves them standing."""
+    """Whether people do in the finished frames what they do besides speaking (see `polytalk.conditioning.puppet`), with
+    networks that can be told that they do nothing else; False leaves eyes, hands and heads as the picture shows them."""
     fill_condition: Literal["zero", "reference"] = "zero"
     """What the condition shows where no frame is known: mid grey as in the release, or the reference picture."""
     keep_picture: bool = False
@@ -178,7 +178,7 @@ class RunChoices(TypedDict, total=False):
     idle_motion: float | None
     """How lively people are unasked, 0 to 1."""
     move_heads: bool | None
-    """Whether heads move, of people whose motion is told."""
+    """Whether people do anything but speak, with networks that can be told."""
     carry_over: Literal["pixels", "latent"] | None
     """How motion frames are taken over."""
     strength: float | None

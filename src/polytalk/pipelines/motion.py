@@ -1,6 +1,6 @@
 """How everybody moves in a whole video, unasked and as the prompts ask, with networks that are told.
 
-The network is told what faces and hands do, and draws it; heads, steps and the camera are played with its frames.
+The network draws how people speak, and is told that they do nothing else; all else is played with its frames.
 """
 
 from __future__ import annotations
@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from polytalk.conditioning.expression import FEATURES
 from polytalk.conditioning.gestures import WALK, hand_sides
-from polytalk.conditioning.idle_motion import CHANNELS, PLAYED, idle_motions, pose_signal
+from polytalk.conditioning.idle_motion import idle_motions
 from polytalk.conditioning.people import SPATIAL_STRIDE
 from polytalk.conditioning.prompted import acts_over, neighbour, play
 from polytalk.conditioning.puppet import SIZE, Head, Puppets
@@ -79,15 +77,8 @@ class MotionPlan:
         found = heads(scene.masks) if found is None else found
         return cls(found, width or scene.pixels.shape[1], _prompts(scene, count), seed, count, amount)
 
-    def told(self, people: Sequence[int], origin: int, span: range) -> Tensor:
-        """The signal of people in a clip, (people, T, channels), without what is played; the picture shows frame
-        `origin`."""
-        signal = np.stack([pose_signal(self.tracks[person], origin, span) for person in people])
-        signal[..., [CHANNELS.index(name) for name in (*PLAYED, *FEATURES, "hand", "hand_angle")]] = 0
-        return torch.from_numpy(signal)
-
     def play(self, frames: np.ndarray, people: Puppets, origin: int, start: int) -> np.ndarray:
-        """Frames in which people stand still, uint8 (T, H, W, 3), with heads that move.
+        """Frames in which people only speak, uint8 (T, H, W, 3), with all else that they do.
 
         Args:
             frames: from frame `start` of the video on.
