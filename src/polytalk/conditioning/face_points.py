@@ -29,6 +29,9 @@ PLACES = ("left eye", "right eye", "left brow", "right brow", "mouth")
 """What is found; left and right as in the picture."""
 LEAST_SURE = 0.5
 """Of a face, 0..1; below, it is left alone."""
+LEAST_DISTANCE, FARTHEST_MOUTH = 0.18, 0.5
+"""Eyes nearer to each other, in heights of the head's box, and mouths farther aside of their middle, in distances of
+the eyes, are those of profiles, of which one eye is seen: they are left alone, too."""
 WEIGHTS = "face_points.safetensors"
 
 
@@ -130,12 +133,18 @@ def find_points(picture: np.ndarray, heads: Sequence[Head]) -> list[FacePoints |
     places, sizes, sure = network()(torch.stack(squares))
     found: list[FacePoints | None] = []
     for head, place, size, logit in zip(heads, places.numpy(), sizes.numpy(), sure, strict=True):
-        if float(logit.sigmoid()) < LEAST_SURE:
+        half = REACH * head.height / 2
+        points, lengths = place * half + (head.x, head.y), size * half
+        across = points[1] - points[0]
+        distance = float(np.hypot(*across))
+        aside = float((points[4] - (points[0] + points[1]) / 2) @ across) / max(distance, 1e-6) ** 2
+        if (
+            float(logit.sigmoid()) < LEAST_SURE
+            or distance < LEAST_DISTANCE * head.height
+            or abs(aside) > FARTHEST_MOUTH
+        ):
             found.append(None)
             continue
-        half = REACH * head.height / 2
-        points = place * half + (head.x, head.y)
-        lengths = size * half
         eyes = [Eye(*map(float, (*points[eye], *lengths[eye], *points[2 + eye]))) for eye in (0, 1)]
         found.append(FacePoints((eyes[0], eyes[1]), *map(float, (*points[4], lengths[4][0]))))
     return found

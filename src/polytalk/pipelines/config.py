@@ -72,8 +72,8 @@ class PipelineConfig:
     """How lively people are unasked, 0 (only blinks, gazes and brows) to 1, for networks that can be told (see
     `polytalk.conditioning.idle_motion`); None leaves it to the network."""
     move_heads: bool = True
-    """Whether people do in the finished frames what they do besides speaking (see `polytalk.conditioning.puppet`), with
-    networks that can be told that they do nothing else; False leaves eyes, hands and heads as the picture shows them."""
+    """Whether people do in the finished frames what they do besides speaking (see `polytalk.conditioning.puppet`),
+    with networks that can be told that they do nothing else; False leaves eyes, hands and heads as in the picture."""
     fill_condition: Literal["zero", "reference"] = "zero"
     """What the condition shows where no frame is known: mid grey as in the release, or the reference picture."""
     keep_picture: bool = False

@@ -48,6 +48,8 @@ class DistillationConfig(NetworkConfig):
     """Guidance changes no latent by more (a soft limit): what it adds to wide open mouths would go beyond them."""
     guide_pose: bool = False
     """The prediction without sound is not told what people do either, so that guidance makes more of that, too."""
+    only_speak: bool = False
+    """Teacher and student are told that people do nothing but speak, as they are in use."""
     sampler_shift: float = 3.0
     """The sampler's timestep shift; its spacing is "trailing"."""
     drop_audio: float = 0.0
@@ -90,6 +92,10 @@ class DistillationLoss(ClipLoss):
     ) -> dict[str, Tensor]:
         """Weighted squared error of the clean latent against the teacher's, and of the reference map."""
         config, twins = self.config, "twins" in batch
+        if config.only_speak:
+            pose = torch.zeros_like(batch["pose"])
+            pose[..., 0] = 1
+            batch = {**batch, "pose": pose}
         known = alike(self.known_frames(len(batch["latents"]), batch["latents"].shape[2], generator), twins)
         clean = batch["latents"].float()
         same = torch.Generator()
