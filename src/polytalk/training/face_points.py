@@ -169,8 +169,8 @@ def main() -> None:
     """Draw, train, save as bfloat16, and print the errors on people left out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--people", type=int, default=5000)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--people", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=3500)
     arguments = parser.parse_args()
     with ProcessPoolExecutor(2) as executor:
         drawn = list(executor.map(draw_squares, range(arguments.people), chunksize=32))
