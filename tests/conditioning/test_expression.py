@@ -10,7 +10,7 @@ import pytest
 import polytalk.data.sources  # noqa: F401
 from polytalk.conditioning.expression import FEATURES, play_features
 from polytalk.conditioning.face_points import Eye, FacePoints, find_points
-from polytalk.conditioning.puppet import Head
+from polytalk.conditioning.puppet import Head, Puppets
 from polytalk.conditioning.raised_hand import play_hand
 from polytalk.data.scenes import SceneConfig, draw_clip
 from polytalk.evaluation.face_reader import FaceReader
@@ -67,13 +67,13 @@ def test_where_no_face_is_nothing_is_found():
 def test_whoever_does_nothing_stays_as_they_are():
     video = face_picture()[None].repeat(2, axis=0)
     for face in (FACE, None):
-        np.testing.assert_array_equal(play_features(video, [face], [tracks()], 0, [0, 1]), video)
-    np.testing.assert_array_equal(play_features(video, [None], [tracks(blink=1.0)], 0, [0, 1]), video)
+        np.testing.assert_array_equal(play_features(video, video[0], [face], [tracks()], [0, 1]), video)
+    np.testing.assert_array_equal(play_features(video, video[0], [None], [tracks(blink=1.0)], [0, 1]), video)
 
 
 def test_shut_eyes_show_skin_and_a_line():
     video = face_picture()[None].repeat(2, axis=0)
-    first, shut = play_features(video, [FACE], [tracks(blink=1.0)], 0, [0, 1])
+    first, shut = play_features(video, video[0], [FACE], [tracks(blink=1.0)], [0, 1])
     np.testing.assert_array_equal(first, video[0])
     for eye in FACE.eyes:
         x, y = int(eye.x), int(eye.y)
@@ -87,7 +87,7 @@ def test_shut_eyes_show_skin_and_a_line():
 @pytest.mark.parametrize(("name", "amount", "axis"), [("gaze_x", 0.8, 1), ("gaze_y", 0.8, 0)])
 def test_an_iris_moves_between_the_lids(name, amount, axis):
     video = face_picture()[None].repeat(2, axis=0)
-    moved = play_features(video, [FACE], [tracks(**{name: amount})], 0, [0, 1])[1]
+    moved = play_features(video, video[0], [FACE], [tracks(**{name: amount})], [0, 1])[1]
 
     def iris(frame: np.ndarray) -> float:
         part = frame[36:45, 32:49, 0] < 110
@@ -98,7 +98,7 @@ def test_an_iris_moves_between_the_lids(name, amount, axis):
 
 def test_brows_rise_and_eyes_stay():
     video = face_picture()[None].repeat(2, axis=0)
-    raised = play_features(video, [FACE], [tracks(brow=1.0)], 0, [0, 1])[1]
+    raised = play_features(video, video[0], [FACE], [tracks(brow=1.0)], [0, 1])[1]
     brow = [float(np.argwhere(frame[15:36, 40, 0] < 130).mean()) for frame in (video[0], raised)]
     assert brow[1] < brow[0] - 2
     np.testing.assert_allclose(raised[40:46, 33:48].astype(int), video[0, 40:46, 33:48], atol=25)
@@ -113,7 +113,7 @@ def test_the_reader_sees_what_drawn_people_are_made_to_do():
         faces = find_points(clip.reference, [head])
         for name, amount in asked.items():
             video = clip.reference[None].repeat(2, axis=0)
-            video = play_features(video, faces, [tracks(**{name: amount})], 0, [0, 1])
+            video = play_features(video, video[0], faces, [tracks(**{name: amount})], [0, 1])
             poses = [reader.follow([frame[None]], [clip.face_boxes[0]])[0].of(name)[-1, 0] for frame in video]
             found[name] += float(poses[1] - poses[0]) / amount / 4
     assert all(0.2 < value < 2 for value in found.values()), found
@@ -125,7 +125,7 @@ def test_a_hand_is_painted_where_there_is_room_in_the_colour_of_the_cheeks():
     assert face is not None
     video = clip.reference[None].repeat(3, axis=0)
     track = {"hand": np.array([0.0, 1.0, 1.0]), "hand_angle": np.array([0.0, 0.0, 0.4]), "hand_side": np.ones(3)}
-    play_hand(video, head, face, track, range(3), 0.88)
+    play_hand(video, clip.reference, head, face, track, range(3), np.zeros(3), 0.88)
     np.testing.assert_array_equal(video[0], clip.reference)
     changed = (video[1:] != clip.reference).any(axis=-1)
     assert changed[0].sum() > 200
@@ -135,8 +135,33 @@ def test_a_hand_is_painted_where_there_is_room_in_the_colour_of_the_cheeks():
     assert (np.abs(video[1][changed[0]].astype(int) - cheek).max(axis=-1) < 30).mean() > 0.15
 
 
+def test_whoever_has_walked_raises_the_hand_there():
+    clip, head = scene(3, "flat person")
+    (face,) = find_points(clip.reference, [head])
+    track = {"hand": np.ones(2), "hand_angle": np.zeros(2), "hand_side": np.ones(2)}
+    video = clip.reference[None].repeat(2, axis=0)
+    play_hand(video, clip.reference, head, face, track, range(2), np.array([0.0, -40.0]), 0.88)
+    where = [np.argwhere((frame != clip.reference).any(axis=-1))[:, 1].mean() for frame in video]
+    assert where[1] == pytest.approx(where[0] - 40, abs=4)
+
+
+def test_only_the_lower_half_of_faces_speaks():
+    clip, head = scene(3, "flat person")
+    speaking = Puppets(clip.reference, [head]).speaking
+    (face,) = find_points(clip.reference, [head])
+    left, top, right, bottom = clip.mouth_boxes[0, 0].astype(int)
+    assert (speaking[top:bottom, left:right] > 0.9).all()
+    for eye in face.eyes:
+        assert speaking[int(eye.brow_y), int(eye.x)] < 0.3
+    assert not speaking[:, :8].any()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    whole = Puppets(noise, [Head(32.0, 32.0, 20.0)])
+    whole.__dict__["_faces"] = [None]
+    assert whole.speaking[32 - 8 : 32 + 8, 32 - 6 : 32 + 6].all()
+
+
 def test_a_hand_out_of_the_picture_paints_nothing():
     video = np.full((1, 100, 120, 3), 90, np.uint8)
     track = {"hand": np.ones(1), "hand_angle": np.zeros(1), "hand_side": np.ones(1)}
-    play_hand(video, Head(400.0, 50.0, 60.0), replace(FACE), track, [0], 0.88)
+    play_hand(video, video[0], Head(400.0, 50.0, 60.0), FACE, track, [0], np.zeros(1), 0.88)
     assert (video == 90).all()

@@ -36,20 +36,24 @@ NO_BROWS, NO_SKIN = 0.97, 1.12
 skin between them and the lid, and the lower lid shuts the eye."""
 LID_EDGE = 1.12
 """Where the edge of the upper lid is, lashes included, in half-heights above the eye's middle."""
+SPEAKING = (0.80, 1.15, 1.20)
+"""How far up, down and aside of the mouth speech moves a face, in distances of the eyes."""
 STILL = 0.02
 """Changes below are not shown."""
 
 
 def play_features(
-    video: np.ndarray, faces: Sequence[FacePoints | None], tracks: Sequence[Tracks], origin: int, frames: Sequence[int]
-) -> np.ndarray:
+    video: np.ndarray, picture: np.ndarray, faces: Sequence[FacePoints | None], tracks: Sequence[Tracks],
+    frames: Sequence[int],
+) -> np.ndarray:  # fmt: skip
     """A video whose people stand still and look as its picture shows them, with eyes, brows and smiles that move.
 
     Args:
         video: uint8 (T, H, W, 3).
+        picture: uint8 (H, W, 3).
         faces: of everybody; None stays as it is.
-        tracks: of everybody, see `polytalk.conditioning.idle_motion.pose_signal`.
-        origin: frame of the tracks in which everybody looks as the picture shows them, but with open eyes.
+        tracks: of everybody, see `polytalk.conditioning.idle_motion.pose_signal`; in their frame 0 everybody looks as
+            the picture shows them, but with open eyes.
         frames: of the tracks, T.
 
     Returns:
@@ -59,23 +63,35 @@ def play_features(
     for face, track in zip(faces, tracks, strict=True):
         if face is None:
             continue
-        told = changes(track, origin, frames)
+        told = changes(track, frames)
         rows = np.flatnonzero(np.max([np.abs(values) for values in told.values()], axis=0) > STILL)
         if not len(rows):
             continue
         part = _around(face, video.shape[1:3])
-        shown = moved[rows][:, part[0], part[1]]
+        shown = moved[:, part[0], part[1]][rows]
         now = {name: torch.from_numpy(values[rows]).float().view(-1, 1, 1) for name, values in told.items()}
-        moved[rows[:, None, None], np.r_[part[0]][:, None], np.r_[part[1]]] = _changed(shown, face, now, part)
+        lashes = _lash_colour(picture, face)
+        moved[rows[:, None, None], np.r_[part[0]][:, None], np.r_[part[1]]] = _changed(shown, face, now, part, lashes)
     return moved
 
 
-def changes(track: Tracks, origin: int, frames: Sequence[int]) -> dict[str, np.ndarray]:
-    """What features do in frames, each (T,): eyelids as they are, all else since the picture."""
+def distance_from_mouth(face: FacePoints, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """How far places, in pixels, are from a mouth, 1 at the rim of what speech moves: cheeks, jaw, chin and the neck
+    below."""
+    one, other = face.eyes
+    turn, unit = np.arctan2(other.y - one.y, other.x - one.x), _unit(face)
+    u = (x - face.mouth_x) * np.cos(turn) + (y - face.mouth_y) * np.sin(turn)
+    v = (y - face.mouth_y) * np.cos(turn) - (x - face.mouth_x) * np.sin(turn)
+    up, low, aside = SPEAKING
+    return np.hypot(u / (aside * unit), v / (np.where(v < 0, up, low) * unit))
+
+
+def changes(track: Tracks, frames: Sequence[int]) -> dict[str, np.ndarray]:
+    """What features do in frames, each (T,): eyelids as they are, all else since frame 0."""
     rows, found = list(frames), {}
     for name in FEATURES:
         values = track[name][rows] if name in track else np.zeros(len(rows))
-        found[name] = values if name == "blink" or name not in track else values - track[name][origin]
+        found[name] = values if name == "blink" or name not in track else values - track[name][0]
     return found
 
 
@@ -97,7 +113,9 @@ def _unit(face: FacePoints) -> float:
     return max(float(np.hypot(other.x - one.x, other.y - one.y)), 1.2 * face.mouth_half_width, 1.0)
 
 
-def _changed(shown: np.ndarray, face: FacePoints, now: Mapping[str, Tensor], part: tuple[slice, slice]) -> np.ndarray:
+def _changed(
+    shown: np.ndarray, face: FacePoints, now: Mapping[str, Tensor], part: tuple[slice, slice], lashes: Tensor
+) -> np.ndarray:
     """A face's part of frames, uint8 (T, h, w, 3), with changed features; ``now`` holds (T, 1, 1) of each."""
     height, width = shown.shape[1:3]
     y, x = torch.meshgrid(
@@ -112,7 +130,7 @@ def _changed(shown: np.ndarray, face: FacePoints, now: Mapping[str, Tensor], par
         return (x - px) * right[0] + (y - py) * right[1], (x - px) * down[0] + (y - py) * down[1]
 
     aside, below = torch.zeros(len(shown), height, width), torch.zeros(len(shown), height, width)
-    lines = torch.zeros(len(shown), height, width)
+    lines, lifted = torch.zeros(len(shown), height, width), torch.zeros(len(shown), height, width)
     gap = float(np.mean([(eye.y - eye.brow_y) / eye.half_height for eye in face.eyes]))
     for eye in face.eyes:
         u, v = along(eye.x, eye.y)
@@ -122,10 +140,12 @@ def _changed(shown: np.ndarray, face: FacePoints, now: Mapping[str, Tensor], par
         aside += shift_u * eye.half_width
         below += shift_v * eye.half_height
         lines = torch.maximum(lines, line)
-        if gap > NO_BROWS:
-            below += _brow(*along(eye.brow_x, eye.brow_y), eye, unit, now["brow"])
+        if gap > NO_BROWS:  # half where eyes shut: both would pull at the same skin
+            lift = _brow(*along(eye.brow_x, eye.brow_y), eye, unit, now["brow"] * (1 - 0.8 * now["blink"].clamp(0, 1)))
+            lifted = torch.where(lift.abs() > lifted.abs(), lift, lifted)
+    below += lifted
     u, v = along(face.mouth_x, face.mouth_y)
-    corner = _bump((u.abs() - 0.8 * face.mouth_half_width) / (0.5 * unit)) * _bump(v / (0.38 * unit))
+    corner = _bump((u.abs() - 0.8 * face.mouth_half_width) / (0.5 * unit)) * _bump(v / (0.45 * unit))
     corner = corner * (u / face.mouth_half_width).abs().clamp(max=1) ** 1.5
     below += CORNER * unit * now["smile"] * corner
     aside -= CHEEK * unit * now["smile"] * corner * u.sign()
@@ -135,7 +155,7 @@ def _changed(shown: np.ndarray, face: FacePoints, now: Mapping[str, Tensor], par
     grid = torch.stack([2 * from_x / width - 1, 2 * from_y / height - 1], dim=-1)
     found = F.grid_sample(pixels, grid, mode="bicubic", padding_mode="border", align_corners=False)
     if bool((lines > 0).any()):
-        found = torch.lerp(found, _lash_colour(pixels, face, part).view(1, 3, 1, 1), lines[:, None])
+        found = torch.lerp(found, lashes.view(1, 3, 1, 1), lines[:, None])
     return found.permute(0, 2, 3, 1).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
@@ -165,7 +185,7 @@ def _eye(u: Tensor, v: Tensor, lashes: float, gap: float, now: Mapping[str, Tens
     stretched = start + (v - start) * (edge - start) / (now_at - start).clamp(min=1e-3)
     above = (v > start) & (v < now_at) & (u.abs() < CORNERS)
     shift_v = torch.where(above, way * (stretched - v), shift_v)
-    shift_u = torch.where(above, torch.zeros_like(shift_u), shift_u)
+    shift_u = torch.where(v < now_at, torch.zeros_like(shift_u), shift_u)
     near = (1 - ((v - now_at).abs() / lashes - 0.5).clamp(0, 1)) * (u.abs() < 1.02)
     return shift_u, shift_v, 0.85 * near * ((shut - 0.35) / 0.5).clamp(0, 1)
 
@@ -183,22 +203,20 @@ def _brow(u: Tensor, v: Tensor, eye: Eye, unit: float, raised: Tensor) -> Tensor
     )
 
 
-def _lash_colour(pixels: Tensor, face: FacePoints, part: tuple[slice, slice]) -> Tensor:
-    """(3,): that of the darkest pixels in the eyes of the first frame (T, 3, h, w)."""
+def _lash_colour(picture: np.ndarray, face: FacePoints) -> Tensor:
+    """(3,): that of the darkest pixels in the eyes of a picture, uint8 (H, W, 3)."""
     found = []
     for eye in face.eyes:
-        rows = slice(
-            max(0, int(eye.y - eye.half_height) - part[0].start), int(eye.y + eye.half_height) + 1 - part[0].start
+        rows, columns = (
+            slice(max(0, int(middle - half)), max(0, int(middle + half) + 1))
+            for middle, half in ((eye.y, eye.half_height), (eye.x, eye.half_width))
         )
-        columns = slice(
-            max(0, int(eye.x - eye.half_width) - part[1].start), int(eye.x + eye.half_width) + 1 - part[1].start
-        )
-        found.append(pixels[0, :, rows, columns].flatten(1))
-    colours = torch.cat(found, dim=1)
-    if not colours.shape[1]:
+        found.append(picture[rows, columns].reshape(-1, 3))
+    colours = np.concatenate(found).astype(np.float32)
+    if not len(colours):
         return torch.zeros(3)
-    light = colours.mean(dim=0)
-    return colours[:, light <= light.quantile(0.15)].mean(dim=1)
+    light = colours.mean(axis=1)
+    return torch.from_numpy(colours[light <= np.quantile(light, 0.15)].mean(axis=0))
 
 
 def _bump(share: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ def _block(inside: int, outside: int, stride: int = 1, dilation: int = 1) -> nn.
 
 
 class FacePointNetwork(nn.Module):
-    """Squares (N, 3, 64, 64) in 0..1 -> heat maps of `PLACES`, sizes there, and how sure it is. 44,000 parameters."""
+    """Squares (N, 3, 64, 64) in 0..1 -> heat maps of `PLACES`, sizes there, and how sure it is. 38,000 parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,14 +113,14 @@ def network() -> FacePointNetwork:
 
 def square_around(picture: np.ndarray, x: float, y: float, side: float) -> Tensor:
     """(3, 64, 64) in 0..1: a square of so many pixels around a place of a picture, uint8 (H, W, 3)."""
-    height, width = picture.shape[:2]
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+    shrink = max(1, int(side // SIDE))
+    if shrink > 1:
+        pixels = F.avg_pool2d(pixels, shrink, ceil_mode=True, count_include_pad=False)
+    height, width = (shrink * count for count in pixels.shape[-2:])  # of what was pooled, a little larger
     along = ((torch.arange(SIDE) + 0.5) / SIDE - 0.5) * side
     across, down = (x + along) * 2 / width - 1, (y + along) * 2 / height - 1
     grid = torch.stack(torch.broadcast_tensors(across[None, :], down[:, None]), dim=-1)[None].float()
-    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
-    shrink = int(side // SIDE)
-    if shrink > 1:
-        pixels = F.avg_pool2d(pixels, shrink, ceil_mode=True, count_include_pad=False)
     return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)[0]
 
 

@@ -137,6 +137,7 @@ def _gaze(rng: np.random.Generator, count: int, towards: float) -> np.ndarray:
     while start < count:
         hold = 1 + int(rng.exponential(FPS / GAZE_SHIFTS_PER_SECOND))
         look = rng.normal((0.35 * towards * (rng.random() < 0.5), 0.0), (0.3, 0.15))
-        gaze[:, start : start + hold] = np.clip(look, -1, 1)[:, None]
+        if start:  # at first everybody looks as in the picture
+            gaze[:, start : start + hold] = np.clip(look, -1, 1)[:, None]
         start += hold
     return gaze

@@ -18,7 +18,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from polytalk.conditioning.cut_out import cut_out
-from polytalk.conditioning.expression import play_features
+from polytalk.conditioning.expression import distance_from_mouth, play_features
 from polytalk.conditioning.face_points import FacePoints, find_points
 from polytalk.conditioning.gestures import Tracks
 from polytalk.conditioning.raised_hand import play_hand
@@ -37,6 +37,10 @@ FACE = (0.34, 0.42)
 """Half-axes of a face's features."""
 RIM = 0.08
 """How far beyond the outlines of those who walk the picture is painted over."""
+HEAD, FADE = (0.50, 0.60), 0.2
+"""Half-axes of a head that speaks whose face is not found; and in which part of them it fades into what only is."""
+AT_ONCE = 16_000_000
+"""Pixels of frames that are worked on at once."""
 STEP = 4
 """Pixels between the places for which motion is worked out."""
 
@@ -72,26 +76,50 @@ class Puppets:
         """How much of each pixel shows each person, (P, H, W); for those who walk."""
         return cut_out(self.picture, self.heads)
 
+    @cached_property
+    def speaking(self) -> np.ndarray:
+        """How much of each pixel speech changes, float32 (H, W), 0..1: the lower halves of faces, or heads whose faces
+        are not found."""
+        height, width = self.picture.shape[:2]
+        x, y = (pixels.numpy() for pixels in _pixels((height, width)))
+        share = np.zeros((height, width), np.float32)
+        for head, face in zip(self.heads, self._faces, strict=True):
+            if face is None:
+                far = np.hypot((x - head.x) / (HEAD[0] * head.height), (y - head.y) / (HEAD[1] * head.height))
+            else:
+                far = distance_from_mouth(face, x, y)
+            share = np.maximum(share, np.clip((1 - far) / FADE, 0, 1))
+        return share
+
     def move(self, video: np.ndarray, tracks: Sequence[Tracks], origin: int, frames: Sequence[int]) -> np.ndarray:
-        """A video whose people stand still, with heads that move.
+        """A video whose people only speak, with all else that they do.
 
         Args:
             video: uint8 (T, H, W, 3).
-            tracks: of everybody, see `polytalk.conditioning.idle_motion.pose_signal`.
+            tracks: of everybody, see `polytalk.conditioning.idle_motion.pose_signal`; in their frame 0 faces are at
+                rest.
             origin: frame of the tracks in which everybody is where the picture shows them.
             frames: of the tracks, T.
 
         Returns:
             uint8 (T, H, W, 3).
         """
+        frames, count = list(frames), max(1, AT_ONCE // (video.shape[1] * video.shape[2]))
+        parts = [
+            self._moved(video[start : start + count], tracks, origin, frames[start : start + count])
+            for start in range(0, len(video), count)
+        ]
+        return np.concatenate(parts) if parts else video.copy()
+
+    def _moved(self, video: np.ndarray, tracks: Sequence[Tracks], origin: int, frames: Sequence[int]) -> np.ndarray:
         heads, changes = self.heads, [_changes(track, origin, frames) for track in tracks]
-        video = play_features(video, self._faces, tracks, origin, frames)
-        for head, face, track in zip(heads, self._faces, tracks, strict=True):
-            if face is not None and "hand" in track:
-                play_hand(video, head, face, track, frames, SIZE)
+        video = play_features(video, self.picture, self._faces, tracks, frames)
         ways = np.array([change["place"] * SIZE * head.height for head, change in zip(heads, changes, strict=True)])
         walks = bool((np.abs(ways) > 1).any())
         moved = self._walked(video, changes, ways) if walks else _swayed(video, heads, changes)
+        for head, face, track, way in zip(heads, self._faces, tracks, ways, strict=True):
+            if face is not None and "hand" in track:
+                play_hand(moved, self.picture, head, face, track, frames, way, SIZE)
         zoom = changes[0]["zoom"]
         for row in np.flatnonzero(np.abs(zoom - 1) > 1e-3):
             moved[row] = _zoomed(moved[row], heads, float(zoom[row]))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ASIDE, LOW, RISE = 0.60, 2.0, 1.62
 """Where the wrist is: so far beside the head's middle, so far below it when out of sight, and how far it rises; in
 heads, as all that follows."""
+FULL = 0.3
+"""How far a hand is raised when it is fully seen, where it would be seen hanging."""
 SLANT = 8.0
 """Degrees by which a forearm leans outwards."""
 OUTLINE = 0.016
@@ -33,27 +35,36 @@ Capsule = tuple[float, float, float, float, float]
 
 
 def play_hand(
-    video: np.ndarray, head: Head, face: FacePoints, track: Mapping[str, np.ndarray], frames: Sequence[int], size: float
-) -> None:
+    video: np.ndarray, picture: np.ndarray, head: Head, face: FacePoints, track: Mapping[str, np.ndarray],
+    frames: Sequence[int], ways: np.ndarray, size: float,
+) -> None:  # fmt: skip
     """Paint somebody's raised hand into a video, uint8 (T, H, W, 3), in place.
 
     Args:
-        video: people in it stand still.
-        head: whose hand.
-        face: their features, where the colour of the skin is taken from.
+        video: what is painted into.
+        picture: uint8 (H, W, 3), where the colours are taken from.
+        head: whose hand, in the picture, as `face`.
+        face: their features.
         track: hand (0 out of sight to 1 up), hand_angle and hand_side, see `polytalk.conditioning.idle_motion`.
         frames: of the track, T.
+        ways: (T,) pixels to the right that the person has walked.
         size: height of the head without the room around it, over that of its box.
     """
     unit = head.height * size
-    skin, sleeve = _skin(video[0], face), _clothes(video[0], head)
+    skin, sleeve = _skin(picture, face), _clothes(picture, head)
+    # where even a hand that hangs would be seen, it appears little by little
+    hangs_in_view = head.y + (LOW - 0.4) * unit < picture.shape[0]
     for row, frame in enumerate(frames):
         raised = float(track["hand"][frame])
         if raised > 0.02:
             side = 1.0 if track["hand_side"][frame] > 0 else -1.0
-            wrist = head.x + side * ASIDE * unit, head.y + (LOW - RISE * min(raised, 1.0)) * unit
+            x = head.x + float(ways[row]) + side * ASIDE * unit
+            wrist = x, head.y + (LOW - RISE * min(raised, 1.0)) * unit
             angle = np.radians(side * SLANT) + float(track["hand_angle"][frame])
+            before = video[row].astype(np.float32) if hangs_in_view and raised < FULL else None
             _paint(video[row], wrist, angle, unit, side, skin, sleeve)
+            if before is not None:
+                video[row] = (before + raised / FULL * (video[row] - before)).round().astype(np.uint8)
 
 
 def _paint(
@@ -61,7 +72,7 @@ def _paint(
     sleeve: np.ndarray,
 ) -> None:  # fmt: skip
     height, width = frame.shape[:2]
-    left, right = (int(np.clip(wrist[0] + way * 0.75 * unit, 0, width)) for way in (-1, 1))
+    left, right = (int(np.clip(wrist[0] + way * 1.5 * unit, 0, width)) for way in (-1, 1))
     top = int(np.clip(wrist[1] - 0.5 * unit, 0, height))
     if right <= left or top >= height:
         return

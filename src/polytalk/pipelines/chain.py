@@ -176,10 +176,15 @@ class ClipChain:
         """A clip's new frames, uint8 (T, height, width, 3), with all that people do besides speaking."""
         if self._motion is None or not self.settings.move_heads:
             return frames
+        since = round(self.scene.picture_for(clip).start * FPS)
+        return self._motion.play(frames, self._people(clip), since, clip.new_start)
+
+    def _people(self, clip: Clip) -> Puppets:
+        """The people of the picture that a clip shows."""
         shown = self.scene.picture_for(clip)
         if self._puppets is None or self._puppets.picture is not shown.pixels:
             self._puppets = Puppets(shown.pixels, heads(shown.masks))
-        return self._motion.play(frames, self._puppets, round(shown.start * FPS), clip.new_start)
+        return self._puppets
 
     @cached_property
     def _appearance(self) -> Appearance:
@@ -287,7 +292,12 @@ class ClipChain:
             return self._guide.composite(video)  # its colours are held by what is around them
         still_only = self.settings.colour_region == "still"
         matched = match_colour(video, self.picture, self.settings.colour_strength, still_only=still_only)
-        return hold_still(matched, self.picture, self.settings.hold_still, self._near_people(video.shape[-2:]))
+        still = hold_still(matched, self.picture, self.settings.hold_still, self._near_people(video.shape[-2:]))
+        if self._motion is None or not self.settings.hold_still:
+            return still
+        # people only speak: nothing but their faces can differ from the picture
+        speaking = torch.from_numpy(self._people(clip).speaking).to(still)
+        return self.picture + speaking * (still - self.picture)
 
     def _near_people(self, size: Sequence[int]) -> Tensor:
         """(H, W) bool: where somebody is at the clip's beginning or in the picture, and a cell around."""

@@ -64,6 +64,8 @@ class DistillationConfig(NetworkConfig):
             raise PolytalkError("text_guidance", f"it is {self.text_guidance}", "Give 1 or more.")
         if self.guidance_limit is not None and self.guidance_limit <= 0:
             raise PolytalkError("guidance_limit", f"it is {self.guidance_limit}", "Give more than 0, or leave it out.")
+        if self.only_speak and self.drop_pose:
+            raise PolytalkError("drop_pose", f"it is {self.drop_pose}", "Give 0 with only_speak: everybody is told.")
         if not 0 <= self.own_states <= 1:
             raise PolytalkError("own_states", f"it is {self.own_states}", "Give a share from 0 to 1.")
         if self.drop_audio != 0:
@@ -113,7 +115,8 @@ class DistillationLoss(ClipLoss):
         return self.compare(model, inputs, wanted, batch, sigma, known, conditions, generator)
 
     def _guided(self, inputs: Tensor, sigma: Tensor, told: Conditions, audio_scale: float) -> Tensor:
-        """The teacher's clean latents under guidance; formula and predictions as in `polytalk.diffusion.Guidance`."""
+        """The teacher's clean latents under guidance; predictions, and without a limit the formula, as in
+        `polytalk.diffusion.Guidance`."""
         text_scale = self.config.text_guidance
         full, _ = predict(self.teacher, inputs, sigma, told)
         empty = self.teacher.text_encoder.tokenize([""]).expand(len(inputs), -1, -1)
