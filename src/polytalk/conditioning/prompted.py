@@ -1,4 +1,4 @@
-"""What a prompt asks people and the camera to do, for networks that are told how people move.
+"""What a prompt asks people and the camera to do, with models whose people are moved in finished frames.
 
 Each clause of a prompt is searched for an action, and the words before it for who acts; the action is then played in
 that person's tracks, as the drawn scenes of the training play it. A gesture comes again now and then while its prompt

@@ -176,7 +176,7 @@ class CloseUpRun:
     """As the model makes it."""
 
     def motion(self, pipe: MultiTalkPipeline, scene: PreparedScene, seed: int, **choices: Any) -> MotionPlan | None:
-        """How heads move in the picture; the model's clips are to be made with `move_heads=False` then.
+        """What people do in the picture besides speaking; the model makes its clips with `move_heads=False` then.
 
         Args:
             pipe: the model.
