@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ASIDE, LOW, RISE = 0.60, 2.0, 1.62
 """Where the wrist is: so far beside the head's middle, so far below it when out of sight, and how far it rises; in
 heads, as all that follows."""
+ROOM, WRIST_ABOVE = 0.22, 0.10
+"""How far a raised hand's wrist stays from the picture's sides, and from its lower edge."""
 FULL = 0.3
 """How far a hand is raised when it is fully seen, where it would be seen hanging."""
 SLANT = 8.0
@@ -58,13 +60,26 @@ def play_hand(
         raised = float(track["hand"][frame])
         if raised > 0.02:
             side = 1.0 if track["hand_side"][frame] > 0 else -1.0
-            x = head.x + float(ways[row]) + side * ASIDE * unit
-            wrist = x, head.y + (LOW - RISE * min(raised, 1.0)) * unit
+            wrist = _wrist(head, float(ways[row]), side, min(raised, 1.0), unit, picture.shape)
             angle = np.radians(side * SLANT) + float(track["hand_angle"][frame])
             before = video[row].astype(np.float32) if hangs_in_view and raised < FULL else None
             _paint(video[row], wrist, angle, unit, side, skin, sleeve)
             if before is not None:
                 video[row] = (before + raised / FULL * (video[row] - before)).round().astype(np.uint8)
+
+
+def _wrist(
+    head: Head, way: float, side: float, raised: float, unit: float, shape: Sequence[int]
+) -> tuple[float, float]:
+    """Where the wrist is: beside the head, as far as the picture has room, and high enough to be seen."""
+    height, width = shape[:2]
+    x = head.x + way + side * ASIDE * unit
+    if 0 < head.x + way < width:
+        room = ROOM * unit
+        x = max(min(x, width - room), head.x + way) if side > 0 else min(max(x, room), head.x + way)
+    up = min(head.y + (LOW - RISE) * unit, height - WRIST_ABOVE * unit)
+    low = head.y + LOW * unit
+    return x, low + (up - low) * raised
 
 
 def _paint(
