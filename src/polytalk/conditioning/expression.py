@@ -22,7 +22,7 @@ GAZE = (1.0, 0.45)
 """How far the iris moves for a gaze of 1, in half-widths and half-heights of the eye; at most `FARTHEST`."""
 IRIS, CORNERS, FARTHEST = 0.4, 1.15, 0.62
 """So much of the eye moves as the iris does; what is between it and the corners of the eye gives way."""
-BROW, BROW_BAND, FOREHEAD = 0.18, 0.14, 0.35
+BROW, BROW_BAND, FOREHEAD = 0.21, 0.14, 0.35
 """How far brows rise for 1, how high they are at most, and how far above them the forehead gives way; in distances of
 the eyes, as the next two."""
 CORNER = 0.27
@@ -177,7 +177,7 @@ def _eye(u: Tensor, v: Tensor, lashes: float, gap: float, now: Mapping[str, Tens
     v = way * v
     # the lids' edges are arcs, flatter than an ellipse's at its ends
     arc = (1 - (u / CORNERS).square()).clamp(min=0).sqrt()
-    edge, lower = -LID_EDGE * arc, 0.72 * arc
+    edge, lower = -LID_EDGE * arc, 0.80 * arc
     now_at = edge + shut * (lower - edge)
     # skin is stretched from the brow on; where there is none, from a little above the lid
     free = max(0.25, min(0.7, 0.85 * (gap - LID_EDGE))) if gap > NO_SKIN else 0.5

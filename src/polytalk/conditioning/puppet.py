@@ -116,7 +116,7 @@ class Puppets:
         video = play_features(video, self.picture, self._faces, tracks, frames)
         ways = np.array([change["place"] * SIZE * head.height for head, change in zip(heads, changes, strict=True)])
         walks = bool((np.abs(ways) > 1).any())
-        moved = self._walked(video, changes, ways) if walks else _swayed(video, heads, changes)
+        moved = self._walked(video, changes, ways) if walks else _swayed(video, heads, self._faces, changes)
         for head, face, track, way in zip(heads, self._faces, tracks, ways, strict=True):
             if face is not None and "hand" in track:
                 play_hand(moved, self.picture, head, face, track, frames, way, SIZE)
@@ -137,7 +137,9 @@ class Puppets:
         gone = self._left_empty(walkers)
         behind = _painted_over(self.picture, gone)
         layers = (255 * self._covers[walkers]).round().astype(np.uint8).transpose(1, 2, 0)[None]
-        swayed = _swayed(np.concatenate([video, layers.repeat(len(video), axis=0)], axis=-1), self.heads, changes)
+        swayed = _swayed(
+            np.concatenate([video, layers.repeat(len(video), axis=0)], axis=-1), self.heads, self._faces, changes
+        )
         moved = swayed[..., :3].copy()
         x, y = (pixels[None] for pixels in _pixels(video.shape[1:3]))
         for row in np.flatnonzero((np.abs(ways) > 1).any(axis=0)):
@@ -170,13 +172,16 @@ def _changes(track: Tracks, origin: int, frames: Sequence[int]) -> dict[str, np.
     return found
 
 
-def _swayed(video: np.ndarray, heads: Sequence[Head], changes: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+def _swayed(
+    video: np.ndarray, heads: Sequence[Head], faces: Sequence[FacePoints | None],
+    changes: Sequence[Mapping[str, np.ndarray]],
+) -> np.ndarray:  # fmt: skip
     """Heads moved, turned and grown, (T, H, W, C); what is between them and what stands still is stretched."""
     _, height, width, _ = video.shape
     x, y = (pixels[::STEP, ::STEP] + (STEP - 1) / 2 for pixels in _pixels((height, width)))
     shift, total = torch.zeros(len(video), 2, *x.shape), torch.full((len(video), 1, *x.shape), 1e-6)
-    for head, change in zip(heads, changes, strict=True):
-        near, from_x, from_y = _came_from(x, y, head, change)
+    for head, face, change in zip(heads, faces, changes, strict=True):
+        near, from_x, from_y = _came_from(x, y, head, face, change)
         shift += (near * near)[:, None] * torch.stack([from_x - x, from_y - y], dim=1)
         total += near[:, None]
     shift = F.interpolate(shift / total, size=(height, width), mode="bilinear", align_corners=False)
@@ -197,7 +202,20 @@ def _span(moves: Tensor) -> range:
     return range(found[0], found[-1] + 1) if found else range(0)
 
 
-def _came_from(x: Tensor, y: Tensor, head: Head, change: Mapping[str, np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:
+def _features(head: Head, face: FacePoints | None) -> tuple[float, ...]:
+    """What turns with a face: its middle, from the head's, and half-axes aside, up and down, in pixels; and the part of
+    them that moves fully."""
+    if face is None:
+        return 0.0, 0.0, FACE[0] * head.height, FACE[1] * head.height, FACE[1] * head.height, 0.5
+    one, other = face.eyes
+    unit = float(np.hypot(other.x - one.x, other.y - one.y))
+    x, y = ((one.x + other.x) / 2 + face.mouth_x) / 2, ((one.y + other.y) / 2 + face.mouth_y) / 2
+    return x - head.x, y - head.y, 1.15 * unit, 1.7 * unit, 1.2 * unit, 0.55
+
+
+def _came_from(
+    x: Tensor, y: Tensor, head: Head, face: FacePoints | None, change: Mapping[str, np.ndarray]
+) -> tuple[Tensor, Tensor, Tensor]:
     """How much places (H, W) belong to a head, and where in the picture they were: (T, H, W) each."""
     unit = head.height
     told = {name: torch.from_numpy(np.asarray(track)).float().view(-1, 1, 1) for name, track in change.items()}
@@ -210,8 +228,12 @@ def _came_from(x: Tensor, y: Tensor, head: Head, change: Mapping[str, np.ndarray
     turned_x = cosine * off_x - sine * (off_y - neck)
     turned_y = neck + sine * off_x + cosine * (off_y - neck)
     from_x, from_y = turned_x / told["scale"], turned_y / told["scale"]
-    inside = _fade(torch.hypot(from_x / (FACE[0] * unit), from_y / (FACE[1] * unit)) * 2 - 1)
-    from_x = from_x - YAW * unit * told["yaw"] * inside
+    middle_x, middle_y, aside, up, low, kept = _features(head, face)
+    far_y = from_y - middle_y
+    far = torch.hypot((from_x - middle_x) / aside, far_y / torch.where(far_y < 0, up, low))
+    inside = ((1 - far) / (1 - kept)).clamp(0, 1)
+    most = 0.9 * (1 - kept) * aside  # farther, something would be seen twice
+    from_x = from_x - (YAW * unit * told["yaw"]).clamp(-most, most) * inside
     from_y = from_y - PITCH * unit * told["pitch"] * inside
     return near, head.x + from_x, head.y + from_y
 
