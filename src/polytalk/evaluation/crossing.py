@@ -153,6 +153,8 @@ def evaluate_crossing(
         masks = []
         for place, scene in enumerate(scenes):
             settings = RunSettings.choose(pipeline.config, carry_masks=mode != "fixed", **choices)
+            # where people are is the network's affair here: motion that is played keeps everybody where the picture is
+            settings = replace(settings, idle_motion=None)
             clips, found = render_crossing(pipeline, settings, scene, mode, seed)
             _score(syncs, scene, clips, reader)
             masks.append(right_masks(found, scene.drawn.masks[-1]))
@@ -228,7 +230,6 @@ class _CrossingChain(ClipChain):
         if clip.index == CROSSING:
             # in every mode alike: a condition that still showed the picture would draw people back to their old places
             self.reference = self._drawn.frames[-1], torch.from_numpy(self._drawn.masks[-1])
-            self.origin = clip.new_stop - 1
         return frames
 
     def _follow(self, clip: Clip) -> None:
