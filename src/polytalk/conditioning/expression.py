@@ -38,6 +38,12 @@ LID_EDGE = 1.12
 """Where the edge of the upper lid is, lashes included, in half-heights above the eye's middle."""
 SPEAKING = (0.80, 1.15, 1.20)
 """How far up, down and aside of the mouth speech moves a face, in distances of the eyes."""
+SKIN = (0.6, 1.6)
+"""Where lids are known: the part of the way to the brow that a blink stretches, and at most, in half-heights."""
+PHOTOGRAPHED = 0.55
+"""How much of a drawn person's brows and smiles, where lids are known: such faces are no drawings."""
+UNDER_EYE = (0.35, 1.0)
+"""Skin as light as a shut lid is so far below the lower lid, in half-heights; and how near the lid comes to it."""
 STILL = 0.02
 """Changes below are not shown."""
 
@@ -131,38 +137,46 @@ def _changed(
 
     aside, below = torch.zeros(len(shown), height, width), torch.zeros(len(shown), height, width)
     lines, lifted = torch.zeros(len(shown), height, width), torch.zeros(len(shown), height, width)
+    light = torch.zeros(len(shown), 3, height, width)
+    gain = 1.0 if face.eyes[0].lids is None else PHOTOGRAPHED
     gap = float(np.mean([(eye.y - eye.brow_y) / eye.half_height for eye in face.eyes]))
     for eye in face.eyes:
         u, v = along(eye.x, eye.y)
-        shift_u, shift_v, line = _eye(
-            u / eye.half_width, v / eye.half_height, min(LASHES[0], LASHES[1] * unit / eye.half_height), gap, now
-        )
+        thick = min(LASHES[0], LASHES[1] * unit / eye.half_height)
+        shift_u, shift_v, line, lid = _eye(u / eye.half_width, v / eye.half_height, eye, thick, gap, now)
         aside += shift_u * eye.half_width
         below += shift_v * eye.half_height
         lines = torch.maximum(lines, line)
+        if eye.lids is not None:
+            light += lid[:, None] * _lighter(shown, eye, (u / eye.half_width, v / eye.half_height))
         if gap > NO_BROWS:  # half where eyes shut: both would pull at the same skin
-            lift = _brow(*along(eye.brow_x, eye.brow_y), eye, unit, now["brow"] * (1 - 0.8 * now["blink"].clamp(0, 1)))
+            lift = _brow(
+                *along(eye.brow_x, eye.brow_y), eye, unit, gain * now["brow"] * (1 - 0.8 * now["blink"].clamp(0, 1))
+            )
             lifted = torch.where(lift.abs() > lifted.abs(), lift, lifted)
     below += lifted
     u, v = along(face.mouth_x, face.mouth_y)
     corner = _bump((u.abs() - 0.8 * face.mouth_half_width) / (0.5 * unit)) * _bump(v / (0.45 * unit))
     corner = corner * (u / face.mouth_half_width).abs().clamp(max=1) ** 1.5
-    below += CORNER * unit * now["smile"] * corner
-    aside -= CHEEK * unit * now["smile"] * corner * u.sign()
+    below += CORNER * unit * gain * now["smile"] * corner
+    aside -= CHEEK * unit * gain * now["smile"] * corner * u.sign()
     from_x = x - part[1].start + aside * right[0] + below * down[0]
     from_y = y - part[0].start + aside * right[1] + below * down[1]
     pixels = torch.from_numpy(np.ascontiguousarray(shown)).permute(0, 3, 1, 2).float()
     grid = torch.stack([2 * from_x / width - 1, 2 * from_y / height - 1], dim=-1)
     found = F.grid_sample(pixels, grid, mode="bicubic", padding_mode="border", align_corners=False)
+    found += light
     if bool((lines > 0).any()):
         found = torch.lerp(found, lashes.view(1, 3, 1, 1), lines[:, None])
     return found.permute(0, 2, 3, 1).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
-def _eye(u: Tensor, v: Tensor, lashes: float, gap: float, now: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Where pixels around one eye come from, (T, h, w): to the right and down, in the eye's half-axes; and how much of
-    each is the line of shut lids, of a half-width of ``lashes``. u and v (h, w) are places, ``gap`` is the distance to
-    the brow, in the same unit."""
+def _eye(
+    u: Tensor, v: Tensor, eye: Eye, lashes: float, gap: float, now: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Where pixels around one eye come from, (T, h, w): to the right and down, in the eye's half-axes; how much of
+    each is the line of shut lids, of a half-width of ``lashes``; and how far down the lid it is. u and v (h, w) are
+    places, ``gap`` is the distance to the brow, in the same unit."""
     gaze_x, gaze_y = (
         (gain * now[name]).clamp(-FARTHEST, FARTHEST) for gain, name in zip(GAZE, ("gaze_x", "gaze_y"), strict=True)
     )
@@ -171,23 +185,55 @@ def _eye(u: Tensor, v: Tensor, lashes: float, gap: float, now: Mapping[str, Tens
         u > gaze_x, (CORNERS - u) / (CORNERS - IRIS - gaze_x), (CORNERS + u) / (CORNERS - IRIS + gaze_x)
     ).clamp(0, 1)  # of the iris's way, between it and the corners of the eye
     inside = ((CORNERS - (u.square() + v.square()).sqrt()) / (CORNERS - IRIS)).clamp(0, 1)
+    arc = (1 - (u / CORNERS).square()).clamp(min=0).sqrt()
+    way, edge, lower, free = _lids(u, arc, eye, gap)
+    v = way * v
+    if eye.lids is not None:  # lids stay where they are
+        between = ((v - edge) / 0.15).clamp(0, 1) * ((lower - v) / 0.15).clamp(0, 1)
+        share, inside = share * between, inside * between
     shift_u, shift_v = -gaze_x * share, -gaze_y * inside
     shut = now["blink"].clamp(0, 1)
-    way = -1.0 if NO_BROWS < gap < NO_SKIN else 1.0
-    v = way * v
-    # the lids' edges are arcs, flatter than an ellipse's at its ends
-    arc = (1 - (u / CORNERS).square()).clamp(min=0).sqrt()
-    edge, lower = -LID_EDGE * arc, 0.80 * arc
     now_at = edge + shut * (lower - edge)
     # skin is stretched from the brow on; where there is none, from a little above the lid
-    free = max(0.25, min(0.7, 0.85 * (gap - LID_EDGE))) if gap > NO_SKIN else 0.5
-    start = edge - free * arc.clamp(min=0.3)
+    start = edge - free
     stretched = start + (v - start) * (edge - start) / (now_at - start).clamp(min=1e-3)
     above = (v > start) & (v < now_at) & (u.abs() < CORNERS)
     shift_v = torch.where(above, way * (stretched - v), shift_v)
     shift_u = torch.where(v < now_at, torch.zeros_like(shift_u), shift_u)
     near = (1 - ((v - now_at).abs() / lashes - 0.5).clamp(0, 1)) * (u.abs() < 1.02)
-    return shift_u, shift_v, 0.85 * near * ((shut - 0.35) / 0.5).clamp(0, 1)
+    lid = torch.where(above, ((v - start) / (now_at - start).clamp(min=1e-3)).clamp(0, 1), torch.zeros_like(now_at))
+    return shift_u, shift_v, 0.85 * near * ((shut - 0.35) / 0.5).clamp(0, 1), lid * shut * arc
+
+
+def _lids(u: Tensor, arc: Tensor, eye: Eye, gap: float) -> tuple[float, Tensor, Tensor, Tensor]:
+    """Which way is down for the lid that shuts, 1 or -1; then in half-heights, for places (h, w) across an eye: its
+    edge, that of the other lid, and how much skin is stretched."""
+    if eye.lids is None:  # arcs, flatter than an ellipse's at their ends
+        free = max(0.25, min(0.7, 0.85 * (gap - LID_EDGE))) if gap > NO_SKIN else 0.5
+        return -1.0 if NO_BROWS < gap < NO_SKIN else 1.0, -LID_EDGE * arc, 0.80 * arc, free * arc.clamp(min=0.3)
+    last = len(eye.lids[0]) - 1
+    at = ((u + 1) * last / 2).clamp(0, last)
+    before = at.floor().clamp(max=last - 1)
+    edges = []
+    for lid in eye.lids:
+        heights = torch.tensor(lid)
+        edges.append(torch.lerp(heights[before.long()], heights[before.long() + 1], at - before))
+    skin = max(0.3, min(SKIN[1], SKIN[0] * (gap - 1)))
+    return 1.0, edges[0] - (LID_EDGE - 1) * arc, edges[1], skin * arc
+
+
+def _lighter(shown: np.ndarray, eye: Eye, place: tuple[Tensor, Tensor]) -> Tensor:
+    """(3, 1, 1): how much lighter skin below an eye is than that above it, in frames uint8 (T, h, w, 3)."""
+    u, v = place
+    arc = (1 - (u / CORNERS).square()).clamp(min=0).sqrt()
+    _, edge, lower, _ = _lids(u, arc, eye, LID_EDGE)
+    pixels = torch.from_numpy(np.ascontiguousarray(shown[0])).float()
+    middle = u.abs() < 0.7
+    under = pixels[middle & (v > lower + UNDER_EYE[0]) & (v < lower + 2 * UNDER_EYE[0])]
+    above = pixels[middle & (v < edge) & (v > edge - UNDER_EYE[0])]
+    if not len(under) or not len(above):
+        return torch.zeros(3, 1, 1)
+    return (UNDER_EYE[1] * (under.mean(0) - above.mean(0))).clamp(0, 80).view(3, 1, 1)
 
 
 def _brow(u: Tensor, v: Tensor, eye: Eye, unit: float, raised: Tensor) -> Tensor:

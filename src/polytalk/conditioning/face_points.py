@@ -48,6 +48,9 @@ class Eye:
     brow_x: float
     brow_y: float
     """Lower edge of the brow at rest."""
+    lids: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Edges of the upper and the lower lid, evenly from the eye's left to its right end: how far below its middle,
+    along the face, in half-heights. Arcs, if not known."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,10 @@ def find_points(picture: np.ndarray, heads: Sequence[Head]) -> list[FacePoints |
         ):
             found.append(None)
             continue
-        eyes = [Eye(*map(float, (*points[eye], *lengths[eye], *points[2 + eye]))) for eye in (0, 1)]
+        eyes = [_eye(points[eye], lengths[eye], points[2 + eye]) for eye in (0, 1)]
         found.append(FacePoints((eyes[0], eyes[1]), *map(float, (*points[4], lengths[4][0]))))
     return found
+
+
+def _eye(middle: np.ndarray, half: np.ndarray, brow: np.ndarray) -> Eye:
+    return Eye(float(middle[0]), float(middle[1]), float(half[0]), float(half[1]), float(brow[0]), float(brow[1]))

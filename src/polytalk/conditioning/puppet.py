@@ -7,7 +7,7 @@ are played afterwards, with the video's own pixels, as a plane that is bent arou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -56,20 +56,25 @@ class Head:
     """Of a box around it."""
 
 
+Look = Callable[[np.ndarray, Sequence[Head], Sequence[FacePoints | None]], list[FacePoints | None]]
+
+
 class Puppets:
     """The people of a picture, whose heads move in videos in which they stand as the picture shows them.
 
     Args:
         picture: uint8 (H, W, 3).
         heads: of all people in it.
+        look: at their faces again, as `polytalk.casting.mesh_points.mesh_points` does.
     """
 
-    def __init__(self, picture: np.ndarray, heads: Sequence[Head]) -> None:
-        self.picture, self.heads = picture, heads
+    def __init__(self, picture: np.ndarray, heads: Sequence[Head], look: Look | None = None) -> None:
+        self.picture, self.heads, self._look = picture, heads, look
 
     @cached_property
     def _faces(self) -> list[FacePoints | None]:
-        return find_points(self.picture, self.heads)
+        found = find_points(self.picture, self.heads)
+        return found if self._look is None else self._look(self.picture, self.heads, found)
 
     @cached_property
     def _covers(self) -> np.ndarray:

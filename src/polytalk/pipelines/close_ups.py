@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from polytalk.casting.cast import cast_scene
+from polytalk.casting.mesh_points import mesh_points
 from polytalk.casting.places import join_given
 from polytalk.conditioning.people import scene_boxes
 from polytalk.conditioning.picture import SIZE_CLASSES, Size, choose_size, to_network
@@ -223,7 +224,7 @@ class CloseUpRun:
     ) -> Iterator[ClipOutput]:
         """The model's clips at the picture's size, with heads that move if the plan of their motion is given."""
         composite = CloseUpComposite(self.plan, self.picture, components)
-        people = Puppets(composite.pixels, self._heads)
+        people = Puppets(composite.pixels, self._heads, mesh_points)
         for clip in clips:
             frames = composite.composite(clip.frames)
             if motion is not None:
