@@ -2,9 +2,10 @@
 
 Every case goes through `polytalk generate` and `polytalk evaluate video` as a user's would; a sheet of each shows five
 frames, and below them everybody's face at the moment when the mouth is furthest open and when it is shut. Pictures are
-the released samples (a folder with multi1.png, ...), photographs that come with matplotlib and scikit-image, and
-cartoons of a style left out of the network's training. Voices are the samples' and synthetic ones, in English and
-Hungarian (espeak-ng); in one case chords are played under both.
+the released samples (a folder with multi1.png, ...), a photograph that comes with matplotlib, painted portraits of the
+game Battle for Wesnoth (Debian: apt-get install wesnoth-1.16-data), and cartoons of a style left out of the network's
+training. Voices are the samples' and synthetic ones, in English and Hungarian (espeak-ng); in one case chords are
+played under both.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import skimage.data
 import soundfile
 from PIL import Image
 
@@ -38,6 +38,9 @@ from polytalk.scene import Scene, Speaker
 
 SHEET_WIDTH, SHOWN = 1500, 5
 """Pixels, and frames in a row."""
+PAINTED = Path("/usr/share/games/wesnoth/1.16/data/core/images/portraits")
+BEHIND_PAINTED = (120, 110, 100)
+"""What is put behind painted people, who have nothing behind them."""
 MUSIC_LEVEL = -10.0
 """dB below the voices."""
 ENGLISH = ("Good morning, how are you today?", "I am very well, thank you for asking.")
@@ -100,6 +103,15 @@ def side_by_side(first: np.ndarray, second: np.ndarray, height: int = 512) -> Im
     return Image.fromarray(np.concatenate([np.asarray(tile) for tile in tiles], axis=1))
 
 
+def painted(name: str) -> np.ndarray:
+    """A painted portrait, twice as large as it is kept."""
+    with Image.open(PAINTED / name) as opened:
+        person = opened.convert("RGBA")
+    behind = Image.new("RGBA", person.size, (*BEHIND_PAINTED, 255))
+    behind.alpha_composite(person)
+    return np.asarray(behind.convert("RGB").resize((2 * person.width, 2 * person.height), Image.Resampling.LANCZOS))
+
+
 def drawn(source: str, seed: int) -> Image.Image:
     """The picture of a held-out scene with two people of one source."""
     config = SceneConfig(height=352, width=640, sources=((source, 1.0),), event_probability=0.0)
@@ -113,11 +125,17 @@ def cases(sounds: Sounds) -> list[tuple[str, Callable[[], Case]]]:
     def photograph(name: str, voices: list[Path], arrangement: str) -> Case:
         return Case(name, Image.open(samples / f"{name.split('_')[0]}.png").convert("RGB"), voices, arrangement)
 
+    def spoken() -> list[Path]:
+        return [sounds.spoken(text, voice) for text, voice in zip(ENGLISH, ("alto", "heart"), strict=True)]
+
     def portraits() -> Case:
         hopper = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-        pair = side_by_side(np.asarray(Image.open(hopper).convert("RGB")), skimage.data.astronaut())
-        voices = [sounds.spoken(text, voice) for text, voice in zip(ENGLISH, ("alto", "heart"), strict=True)]
-        return Case("portraits", pair, voices, "turns")
+        pair = side_by_side(np.asarray(Image.open(hopper).convert("RGB")), painted("humans/mage-white+female.png"))
+        return Case("portraits", pair, spoken(), "turns")
+
+    def paintings() -> Case:
+        pair = side_by_side(painted("elves/lady.png"), painted("humans/ruffian.png"))
+        return Case("paintings", pair, spoken()[::-1], "turns")
 
     def cartoons() -> Case:
         voices = [sounds.hungarian(text, voice) for text, voice in zip(HUNGARIAN, ("m3", "f2"), strict=True)]
@@ -130,6 +148,7 @@ def cases(sounds: Sounds) -> list[tuple[str, Callable[[], Case]]]:
         )),
         ("multi2", lambda: photograph("multi2", [sounds.sample("multi2")] * 2, "together")),
         ("portraits", portraits),
+        ("paintings", paintings),
         ("cartoons", cartoons),
     ]  # fmt: skip
 
