@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 LARGER = 2.0
 """A picture's height over the model's frame's from which on close-ups are made without being asked for."""
 NEARER = 0.8
-"""A head's size in its close-up over that in the whole picture, likewise: less would cost more than sharpness brings."""
+"""A head's size in its close-up over that in the whole picture, likewise: smaller ones speak worse."""
 STILL_FRAMES = 17
 """Frames of a standing picture after which the autoencoder gives the same again and again."""
 
