@@ -30,6 +30,8 @@ NEIGHBOUR = 0.3
 """Half axes over which a cut gives way to its neighbour's."""
 NOISE = 0.012
 """Difference, of 1, up to which nothing has changed: the autoencoder's tremble."""
+SHARPEN, SOFT = 0.5, 1.2
+"""How much of what is lost within so many of the model's pixels is given back to what is new."""
 NEW = 0.25
 """Difference, in deviations of the head's colours, at which only half of the picture's fine detail is left."""
 TREMBLE = 0.06
@@ -78,6 +80,7 @@ class CutComposite:
         extent = blur(new.abs().amax(1, keepdim=True), 1.0)
         new = new * _rise(extent, NOISE / 2, 2 * NOISE)
         keep = 1 / (1 + (blur(new.abs().amax(1, keepdim=True), 1.5) / (NEW * self.contrast)) ** 4)
+        new = new + SHARPEN * (1 - keep) * (new - blur(new, SOFT))
         added = (1 - keep) * move(self.shown, motion) + new
         for one, detail, soft in zip(motion, keep, added, strict=True):
             yield self._changed(one, detail, soft) - self.base
