@@ -11,7 +11,7 @@ SAME = 0.035
 """Mean difference in -1..1 (4 of 255 levels) up to which a place shows what the picture shows."""
 OTHER = 0.09
 """Mean difference (11 levels) from which something else is there."""
-_AREA = 9
+AREA = 9
 """Pixels each way that make a place: texture that was smoothed differs in single pixels, not in their mean."""
 _SHIFTS = 1
 """Pixels each way, at half size, by which surroundings may have slipped and still be as they were."""
@@ -85,7 +85,7 @@ def _slipped(frames: torch.Tensor, picture: torch.Tensor, people: torch.Tensor, 
 
 
 def _area_mean(values: torch.Tensor) -> torch.Tensor:
-    """Mean over `_AREA` × `_AREA` pixels, (batch, channels, T, height, width)."""
-    half = _AREA // 2
-    columns = F.avg_pool3d(values, (1, _AREA, 1), 1, (0, half, 0), count_include_pad=False)
-    return F.avg_pool3d(columns, (1, 1, _AREA), 1, (0, 0, half), count_include_pad=False)
+    """Mean over `AREA` × `AREA` pixels, (batch, channels, T, height, width)."""
+    half = AREA // 2
+    columns = F.avg_pool3d(values, (1, AREA, 1), 1, (0, half, 0), count_include_pad=False)
+    return F.avg_pool3d(columns, (1, 1, AREA), 1, (0, 0, half), count_include_pad=False)

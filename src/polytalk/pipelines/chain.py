@@ -19,6 +19,7 @@ from polytalk.conditioning.puppet import Puppets
 from polytalk.conditioning.speech import FPS
 from polytalk.diffusion import draw_noise, sample
 from polytalk.media.colour import match_colour
+from polytalk.media.stillness import AREA as STILL_AREA
 from polytalk.media.stillness import hold_still
 from polytalk.pipelines.carry_over import carried_latents, with_carried
 from polytalk.pipelines.clips import TEMPORAL_STRIDE, Clip, ClipPlanner, latent_frames
@@ -292,12 +293,16 @@ class ClipChain:
             return self._guide.composite(video)  # its colours are held by what is around them
         still_only = self.settings.colour_region == "still"
         matched = match_colour(video, self.picture, self.settings.colour_strength, still_only=still_only)
-        still = hold_still(matched, self.picture, self.settings.hold_still, self._near_people(video.shape[-2:]))
-        if self._motion is None or not self.settings.hold_still:
-            return still
+        strength, near = self.settings.hold_still, self._near_people(video.shape[-2:])
+        if self._motion is None or not strength:
+            return hold_still(matched, self.picture, strength, near)
         # people only speak: nothing but their faces can differ from the picture
-        speaking = torch.from_numpy(self._people(clip).speaking).to(still)
-        return self.picture + speaking * (still - self.picture)
+        speaking = torch.from_numpy(self._people(clip).speaking).to(matched)
+        part = (..., *_extent(speaking > 0, STILL_AREA))
+        shown = self.picture.expand_as(matched).clone()
+        still = hold_still(matched[part], self.picture[part], strength, near[part])
+        shown[part] += speaking[part] * (still - shown[part])
+        return shown
 
     def _near_people(self, size: Sequence[int]) -> Tensor:
         """(H, W) bool: where somebody is at the clip's beginning or in the picture, and a cell around."""
@@ -435,3 +440,13 @@ def _to_network(pixels: Tensor) -> Tensor:
 def _to_pixels(video: Tensor) -> np.ndarray:
     """(3, T, H, W) in -1..1 to uint8 (T, H, W, 3)."""
     return ((video + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()
+
+
+def _extent(where: Tensor, margin: int) -> tuple[slice, slice]:
+    """Rows and columns that hold all places (H, W) that are, and so many pixels around them."""
+    found = []
+    for seen in (where.any(dim=1), where.any(dim=0)):
+        places = seen.nonzero()
+        first, last = (int(places[0]), int(places[-1])) if len(places) else (0, 0)
+        found.append(slice(max(0, first - margin), last + margin + 1))
+    return found[0], found[1]
