@@ -37,7 +37,7 @@ FACE = (0.34, 0.42)
 """Half-axes of a face's features."""
 RIM = 0.08
 """How far beyond the outlines of those who walk the picture is painted over."""
-HEAD, FADE = (0.50, 0.60), 0.45
+HEAD, FADE = (0.50, 0.60), 0.35
 """Half-axes of a head that speaks whose face is not found; and in which part of them it fades into what only is."""
 AT_ONCE = 16_000_000
 """Pixels of frames that are worked on at once."""
