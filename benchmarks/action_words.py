@@ -1,4 +1,4 @@
-"""How many wordings of actions `polytalk.conditioning.prompted` understands: python benchmarks/action_words.py
+"""How many wordings of actions `polytalk.motion.prompted` understands: python benchmarks/action_words.py
 
 Three sets, by authors who knew neither the training's words nor the patterns: one that the patterns were widened by,
 what an author of it wrote besides, and `PARAPHRASES` by another one; whoever wrote the patterns has not read the last
@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from polytalk.conditioning.prompted import acts_in
-from polytalk.evaluation.actions import PARAPHRASES
+from polytalk.evaluation.measures.actions import PARAPHRASES
+from polytalk.motion.prompted import acts_in
 
 WORDS = Path(__file__).with_suffix(".json")
 

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 
 from polytalk.conditioning.picture import choose_size, fit_picture
-from polytalk.evaluation.held_out import HELD_OUT_SEED, draw_clips, held_out_clips
-from polytalk.evaluation.metrics import SyncMatrix
-from polytalk.evaluation.mouth_reader import MouthReader
-from polytalk.evaluation.renderings import scene_config
+from polytalk.evaluation.measures.metrics import SyncMatrix
+from polytalk.evaluation.readers.mouth_reader import MouthReader
+from polytalk.evaluation.scenes.held_out import HELD_OUT_SEED, draw_clips, held_out_clips
+from polytalk.evaluation.scenes.renderings import scene_config
 from polytalk.media.image import load_image
-from polytalk.models.mini_autoencoder import MiniAutoencoder
-from polytalk.pipelines import MultiTalkPipeline
-from polytalk.pipelines.components import MiniComponents
+from polytalk.models.mini.autoencoder import MiniAutoencoder
+from polytalk.pipeline.components.mini import MiniComponents
+from polytalk.pipeline.multitalk import MultiTalkPipeline
 from polytalk.training.loop import load_weights
 
 

@@ -11,7 +11,7 @@ import argparse
 
 import numpy as np
 
-from polytalk.pipelines.clips import Clip, ClipPlanner
+from polytalk.pipeline.clips import Clip, ClipPlanner
 
 FPS = 25
 NEAR = 2

@@ -29,12 +29,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from polytalk.evaluation.contact_sheet import contact_sheet
-from polytalk.evaluation.metrics import SyncMatrix, face_region, gradient_energy
-from polytalk.evaluation.mouth_reader import MouthReader
-from polytalk.pipelines import MultiTalkPipeline
-from polytalk.pipelines.close_up_composite import CutComposite
-from polytalk.pipelines.close_ups import CloseUpComposite, CloseUpRun, plan_close_ups
+from polytalk.evaluation.measures.metrics import SyncMatrix, face_region, gradient_energy
+from polytalk.evaluation.readers.mouth_reader import MouthReader
+from polytalk.evaluation.reports.contact_sheet import contact_sheet
+from polytalk.generation.close_ups import CloseUpComposite, CloseUpRun, plan_close_ups
+from polytalk.pipeline.multitalk import MultiTalkPipeline
+from polytalk.postprocess.close_up_composite import CutComposite
 from polytalk.scene import Box, Scene, Speaker
 
 FACE_ROWS = 300
@@ -103,8 +103,8 @@ def given(pipe: MultiTalkPipeline, arguments: argparse.Namespace) -> tuple[list[
 
 def drawn(pipe: MultiTalkPipeline, arguments: argparse.Namespace) -> tuple[list[Row], list[np.ndarray], list[str]]:
     """Held-out scenes, whose truth is known."""
-    from polytalk.data.scenes import SceneConfig
-    from polytalk.evaluation.held_out import held_out_clips
+    from polytalk.evaluation.scenes.held_out import held_out_clips
+    from polytalk.synthetic.scenes import SceneConfig
 
     config = SceneConfig(height=720, width=1280, head_size=(0.3, 0.45), camera_motion=0.0, event_probability=0.0)
     length = round(arguments.seconds * 25 / 4) * 4 + 1

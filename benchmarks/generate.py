@@ -46,11 +46,11 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from polytalk.cli_generate import demo_scene
-    from polytalk.cli_info import processor_name
-    from polytalk.evaluation.contact_sheet import contact_sheet
+    from polytalk.cli.generate import demo_scene
+    from polytalk.cli.info import processor_name
+    from polytalk.evaluation.reports.contact_sheet import contact_sheet
     from polytalk.media.video import VideoWriter
-    from polytalk.pipelines import MultiTalkPipeline
+    from polytalk.pipeline.multitalk import MultiTalkPipeline
 
     watch.lap("loading the model")
     pipe = MultiTalkPipeline.from_pretrained(arguments.model, torch_dtype=arguments.dtype, device=arguments.device)

@@ -42,13 +42,13 @@ from gpu_model import (
 from measure import machine, print_table, write_results
 from torch import Tensor
 
+from polytalk.acceleration.apply import apply_options, set_attention_backend
+from polytalk.acceleration.block_hooks import compile_blocks
+from polytalk.acceleration.quantization import quantize
+from polytalk.config.options import LoadOptions
 from polytalk.errors import PolytalkError
 from polytalk.models.attention import attend
-from polytalk.pipelines.block_hooks import compile_blocks
-from polytalk.pipelines.cost import NetworkConfig, VideoSize, call_flops
-from polytalk.pipelines.optimize import apply_options, set_attention_backend
-from polytalk.pipelines.options import LoadOptions
-from polytalk.pipelines.quantization import quantize
+from polytalk.planning.cost import NetworkConfig, VideoSize, call_flops
 
 BACKENDS = ("native", "_native_flash", "_native_cudnn", "_flash_3", "flash", "sage")
 """Attention kernels tried, by diffusers' names; those that are not installed are noted."""

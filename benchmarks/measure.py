@@ -91,7 +91,7 @@ def operations(call: Callable[[], Any]) -> int:
 
 def machine() -> dict[str, Any]:
     """What the measurement ran on."""
-    from polytalk.cli_info import processor_name
+    from polytalk.cli.info import processor_name
 
     return {
         "processor": processor_name(),

@@ -26,10 +26,10 @@ from published import PublishedNetwork, audio_attention, materialised_map, norm
 from torch import Tensor, nn
 
 from polytalk.models.attention import ContextKeyValues, Rotary, attend, layer_norm, rounded_layer_norm
-from polytalk.models.label_rotary_embedding import label_rotary, video_labels
+from polytalk.models.block import BlockStack, MultiTalkTransformerBlock
+from polytalk.models.label_rope import label_rotary, video_labels
 from polytalk.models.reference_map import class_masks, reference_attention_map
 from polytalk.models.transformer import MultiTalkTransformer3DModel
-from polytalk.models.transformer_block import BlockStack, MultiTalkTransformerBlock
 
 LATENT_FRAMES, ROWS, COLUMNS = 21, 28, 56
 """Tokens of 81 frames at 896×448."""

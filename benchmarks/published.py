@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from polytalk.models.block import MultiTalkTransformerBlock
 from polytalk.models.transformer import MultiTalkTransformer3DModel
-from polytalk.models.transformer_block import MultiTalkTransformerBlock
 
 LONGEST = 1024
 """Positions that the rotary table holds along each axis."""

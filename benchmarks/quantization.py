@@ -17,13 +17,14 @@ import time
 from typing import Any
 
 import torch
+from quantization_report import error_report
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
 from polytalk import MultiTalkPipeline
+from polytalk.acceleration.quantization import SCHEMES
 from polytalk.models import MultiTalkTransformer3DModel
-from polytalk.pipelines.quantization import SCHEMES, error_report
 
 GGUF = ("gguf-Q8_0", "gguf-Q5_0", "gguf-Q4_0")
 """Types that the package gguf can write; the K types can be read only."""

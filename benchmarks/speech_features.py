@@ -1,6 +1,6 @@
 """What mini's speech features tell of a mouth: python benchmarks/speech_features.py [--weights FILE]
 
-A linear reader of the features (`polytalk.evaluation.voice_reader`) reads opening, width and rounding off the packaged
+A linear reader of the features (`polytalk.evaluation.readers.voice_reader`) reads opening, width and rounding off the packaged
 voices, which no training has heard, in conversations of two with turns and overlaps. Its correlation with the truth
 while somebody speaks, mean over people, is about the most that a network which hears only these features can reach.
 """
@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import load_file
 
-from polytalk.data.conversation import draw_conversation
-from polytalk.evaluation.held_out import evaluation_voices
-from polytalk.evaluation.metrics import pearson
-from polytalk.evaluation.voice_reader import VoiceReader
-from polytalk.models.mini_speech_encoder import MiniSpeechEncoder
+from polytalk.evaluation.measures.metrics import pearson
+from polytalk.evaluation.readers.voice_reader import VoiceReader
+from polytalk.evaluation.scenes.held_out import evaluation_voices
+from polytalk.models.mini.speech_encoder import MiniSpeechEncoder
+from polytalk.synthetic.speech.conversation import draw_conversation
 
 NAMES = ("opening", "width", "rounding")
 FRAMES = 65

@@ -30,11 +30,11 @@ from accelerate import init_empty_weights
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from polytalk.acceleration.quantization import convert_linears
+from polytalk.acceleration.streaming import BlockStream, load_streamed, stream_of
+from polytalk.checkpoints.checkpoint import Checkpoint
 from polytalk.models import MultiTalkTransformer3DModel
 from polytalk.models.quantized import Int4Linear, Int8Linear
-from polytalk.pipelines.checkpoint import Checkpoint
-from polytalk.pipelines.quantization.schemes import convert_linears
-from polytalk.pipelines.streaming import BlockStream, load_streamed, stream_of
 
 INDEX = "diffusion_pytorch_model.safetensors.index.json"
 EMPTY = {"int8": Int8Linear.empty, "int4": Int4Linear.empty, "bf16": None}

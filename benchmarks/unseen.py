@@ -25,16 +25,16 @@ import soundfile
 from PIL import Image
 
 from polytalk.casting.found import FoundPerson
-from polytalk.casting.people import people_of
+from polytalk.casting.people.find import people_of
 from polytalk.conditioning.speech import speech_tracks
-from polytalk.conditioning.synthesis import synthesize
-from polytalk.data.scenes import SceneConfig
-from polytalk.evaluation.any_video import VideoReport, evaluate_video, read_mouths
-from polytalk.evaluation.held_out import held_out_clips
-from polytalk.evaluation.music import draw_music
+from polytalk.evaluation.reports.any_video import VideoReport, evaluate_video, read_mouths
+from polytalk.evaluation.reports.music import draw_music
+from polytalk.evaluation.scenes.held_out import held_out_clips
 from polytalk.media.audio import load_audio, resample
 from polytalk.media.video import read_video
 from polytalk.scene import Scene, Speaker
+from polytalk.synthetic.scenes import SceneConfig
+from polytalk.tts.synthesizer import synthesize
 
 SHEET_WIDTH, SHOWN = 1500, 5
 """Pixels, and frames in a row."""

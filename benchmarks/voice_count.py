@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from polytalk.casting.recording import voices_of
-from polytalk.data.conversation import draw_conversation
-from polytalk.evaluation.held_out import HELD_OUT_SEED, evaluation_voices
+from polytalk.evaluation.scenes.held_out import HELD_OUT_SEED, evaluation_voices
 from polytalk.media.audio import Sound
+from polytalk.synthetic.speech.conversation import draw_conversation
 
 RATE = 16_000
 

@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
-from polytalk.casting.voice_embedding import mel_spectra
-from polytalk.casting.voice_files import EMBEDDING, EMBEDDING_NETWORK, voice_file, voice_module
-from polytalk.data.augment import Augmentation, colour
-from polytalk.data.voices import SpeechBank
-from polytalk.evaluation.spoken_conversations import VoicePool
+from polytalk.casting.voices.voice_embedding import mel_spectra
+from polytalk.casting.voices.voice_files import EMBEDDING, EMBEDDING_NETWORK, voice_file, voice_module
+from polytalk.evaluation.scenes.spoken_conversations import VoicePool
+from polytalk.synthetic.speech.augment import Augmentation, colour
+from polytalk.synthetic.speech.bank import SpeechBank
 
 RATE = 16_000
 PER_VOICE = 5
@@ -137,7 +137,7 @@ def voicefilter(folder: Path) -> Embed:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Equal error rates of speaker embeddings.")
-    parser.add_argument("bank", type=Path, help="folder made by `python -m polytalk.data.voices`")
+    parser.add_argument("bank", type=Path, help="folder made by `python -m polytalk.synthetic.speech.bank`")
     parser.add_argument("--wheels", type=Path, help="folder with the unpacked wheels of the others")
     parser.add_argument("--seconds", type=float, default=1.6)
     parser.add_argument("--seed", type=int, default=0)

@@ -13,9 +13,9 @@ import time
 
 import numpy as np
 
-from polytalk.casting.voice_embedding import hear_voices
-from polytalk.conditioning.synthesis import Synthesizer
+from polytalk.casting.voices.voice_embedding import hear_voices
 from polytalk.media.audio import Sound, resample
+from polytalk.tts.synthesizer import Synthesizer
 
 TEXTS = (
     "Good morning, did you sleep well last night?",

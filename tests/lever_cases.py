@@ -19,12 +19,12 @@ from safetensors.torch import save_file
 from tiny_model import scene
 from tiny_wan import TINY, write_released
 
-from polytalk.pipelines import MultiTalkPipeline
-from polytalk.pipelines.checkpoint import Checkpoint
-from polytalk.pipelines.optimize import apply_options
-from polytalk.pipelines.options import LoadOptions, LoraChoice
-from polytalk.pipelines.quantization import quantize
-from polytalk.pipelines.streaming import load_streamed
+from polytalk.acceleration.apply import apply_options
+from polytalk.acceleration.quantization import quantize
+from polytalk.acceleration.streaming import load_streamed
+from polytalk.checkpoints.checkpoint import Checkpoint
+from polytalk.config.options import LoadOptions, LoraChoice
+from polytalk.pipeline.multitalk import MultiTalkPipeline
 
 EXACT = 1e-4
 """Greatest relative difference of a lever that only reorders the arithmetic."""

@@ -8,8 +8,8 @@ from conftest import GOLDEN
 from safetensors.torch import save_file
 from tiny_model import tiny_components
 
+from polytalk.checkpoints.released_names import transformer_state_dict
 from polytalk.models import MultiTalkTransformer3DModel
-from polytalk.models.official import transformer_state_dict
 
 FORMATS = ["kohya", "underscore", "double_underscore", "peft", "peft_model", "peft_named", "diffusers", "plain"]
 

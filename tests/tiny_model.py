@@ -4,12 +4,14 @@ import numpy as np
 import torch
 
 from polytalk import Box, Scene, Speaker
-from polytalk.models.mini_autoencoder import MiniAutoencoder
-from polytalk.models.mini_image_encoder import MiniImageEncoder
-from polytalk.models.mini_speech_encoder import MiniSpeechEncoder
-from polytalk.models.mini_text_encoder import MiniTextEncoder
+from polytalk.config.pipeline import PipelineConfig
+from polytalk.models.mini.autoencoder import MiniAutoencoder
+from polytalk.models.mini.image_encoder import MiniImageEncoder
+from polytalk.models.mini.speech_encoder import MiniSpeechEncoder
+from polytalk.models.mini.text_encoder import MiniTextEncoder
 from polytalk.models.transformer import MultiTalkTransformer3DModel
-from polytalk.pipelines import MiniComponents, MultiTalkPipeline, PipelineConfig
+from polytalk.pipeline.components.mini import MiniComponents
+from polytalk.pipeline.multitalk import MultiTalkPipeline
 
 SIZE = (32, 48)
 TINY = PipelineConfig(

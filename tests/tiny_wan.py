@@ -11,13 +11,13 @@ from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffu
 from safetensors.torch import load_file
 from transformers import CLIPVisionModelWithProjection
 
-from polytalk.models.checkpoint_sizes import image_encoder_sizes, text_encoder_sizes
-from polytalk.models.official import image_encoder_from_official, text_encoder_from_official
-from polytalk.pipelines.checkpoint import Checkpoint
-from polytalk.pipelines.layouts import IMAGE_FILE, TEXT_FILE, TOKENIZER_FOLDER, TRANSFORMER_INDEX, VAE_FILE
-from polytalk.pipelines.weights.sizes import TINY as TINY_14B
-from polytalk.pipelines.weights.sizes import ModelSize
-from polytalk.pipelines.weights.synthesize import Recipe, synthesize
+from polytalk.checkpoints.checkpoint import Checkpoint
+from polytalk.checkpoints.layouts import IMAGE_FILE, TEXT_FILE, TOKENIZER_FOLDER, TRANSFORMER_INDEX, VAE_FILE
+from polytalk.checkpoints.released_names import image_encoder_from_official, text_encoder_from_official
+from polytalk.checkpoints.sizes import image_encoder_sizes, text_encoder_sizes
+from polytalk.weights.sizes import TINY as TINY_14B
+from polytalk.weights.sizes import ModelSize
+from polytalk.weights.synthesize import Recipe, synthesize
 
 WAN, AUDIO, SPEECH = "Wan2.1-I2V-14B-480P", "MeiGen-MultiTalk", "chinese-wav2vec2-base"
 TINY = dataclasses.replace(TINY_14B, transformer=dataclasses.replace(TINY_14B.transformer, text_len=512))

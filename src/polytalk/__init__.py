@@ -8,7 +8,7 @@ from polytalk.errors import PolytalkError
 from polytalk.scene import Box, Cue, Scene, Speaker, Utterance
 
 if TYPE_CHECKING:
-    from polytalk.pipelines import MultiTalkPipeline
+    from polytalk.pipeline.multitalk import MultiTalkPipeline
 
 __all__ = ["Box", "Cue", "MultiTalkPipeline", "PolytalkError", "Scene", "Speaker", "Utterance"]
 
@@ -16,7 +16,7 @@ __all__ = ["Box", "Cue", "MultiTalkPipeline", "PolytalkError", "Scene", "Speaker
 def __getattr__(name: str) -> Any:
     # The pipeline brings torch and diffusers, which take seconds to import; a scene needs neither.
     if name == "MultiTalkPipeline":
-        from polytalk.pipelines import MultiTalkPipeline
+        from polytalk.pipeline.multitalk import MultiTalkPipeline
 
         return MultiTalkPipeline
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,5 @@
 """`python -m polytalk`, and so `torchrun --nproc-per-node N -m polytalk`, are the command line."""
 
-from polytalk.cli import main
+from polytalk.cli.app import main
 
 main()

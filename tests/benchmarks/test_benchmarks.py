@@ -42,7 +42,7 @@ def test_without_sound_is_the_network_whose_audio_branch_adds_nothing():
 
 
 def test_operations_are_those_of_the_formula():
-    from polytalk.pipelines.cost import NetworkConfig, VideoSize, call_flops
+    from polytalk.planning.cost import NetworkConfig, VideoSize, call_flops
 
     found = network.count(SMALL)
     frames, rows, columns = SMALL.grid

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polytalk.pipelines.clips import ClipPlanner
+from polytalk.pipeline.clips import ClipPlanner
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 

@@ -7,7 +7,7 @@ from polytalk import Box
 from polytalk.casting.active_speaker import mouth_motion, speaker_scores, voice_loudness
 from polytalk.casting.match import decide_by_mouths
 from polytalk.errors import PolytalkError
-from polytalk.evaluation.held_out import held_out_clips
+from polytalk.evaluation.scenes.held_out import held_out_clips
 from polytalk.media.source_video import ArrayFrames
 
 

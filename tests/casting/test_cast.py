@@ -6,33 +6,16 @@ import wave
 
 import numpy as np
 import pytest
+from casts import FAR, LEFT, RATE, RIGHT, person, two
 from tiny_model import picture, voice
 
 from polytalk import Box, Cue, Scene, Speaker, Utterance
 from polytalk.casting.cast import cast_scene, save_proposal
 from polytalk.casting.found import Diarization, FoundPerson, VoiceTurn
 from polytalk.casting.match import Reason
-from polytalk.casting.places import bodies_apart, join_given, person_at
+from polytalk.casting.people.places import bodies_apart, join_given, person_at
 from polytalk.casting.recording import scene_of_recording
 from polytalk.errors import PolytalkError
-
-RATE = 16_000
-
-
-def person(left, size=12, name="person 1", top=16):
-    """A head of `size` pixels with shoulders below."""
-    head = Box(left, top, left + size, top + size)
-    face = Box(left + 2, top + 4, left + size - 2, top + size)
-    body = Box(max(0, left - size // 2), top - 4, left + size + size // 2, min(64, top + 3 * size))
-    return FoundPerson(name, face, head, body, 0.9, "drawing")
-
-
-LEFT, RIGHT, FAR = person(16), person(56, name="person 2"), person(80, 5, "person 3", 4)
-
-
-def two(**changes):
-    speakers = [Speaker(voice(0.3, 0), RATE), Speaker(voice(0.3, 1), RATE)]
-    return Scene(**{"image": picture(), "speakers": speakers, **changes})
 
 
 def test_as_many_people_as_voices_are_used_from_left_to_right():
@@ -256,7 +239,7 @@ def test_a_recording_of_nobody_is_refused():
 
 
 def test_a_video_is_matched_by_mouths(tmp_path):
-    from polytalk.evaluation.held_out import held_out_clips
+    from polytalk.evaluation.scenes.held_out import held_out_clips
     from polytalk.media.video import write_video
 
     clip = held_out_clips(1, people=2, seed=11, overlap_share=1.0, num_frames=77)[0]

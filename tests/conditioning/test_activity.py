@@ -9,11 +9,11 @@ from hypothesis.extra.numpy import arrays
 
 from polytalk import Scene, Speaker
 from polytalk.conditioning.activity import VoiceGate, runs, silent_features, track_gains, voice_activity
+from polytalk.conditioning.conversation import load_conversation
 from polytalk.conditioning.speech import SpeechFeatures, conversation_tracks, normalise_loudness
-from polytalk.data.conversation import draw_conversation
-from polytalk.evaluation.held_out import evaluation_voices
+from polytalk.evaluation.scenes.held_out import evaluation_voices
 from polytalk.media.audio import Sound
-from polytalk.media.conversation import load_conversation
+from polytalk.synthetic.speech.conversation import draw_conversation
 
 RATE, FPS = 16_000, 25
 

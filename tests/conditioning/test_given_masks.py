@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from polytalk.conditioning.given_masks import MaskedBox, given_masks, read_masks
-from polytalk.conditioning.people import person_masks, scene_boxes
+from polytalk.conditioning.masks import person_masks, scene_boxes
 from polytalk.conditioning.picture import PictureFit
 from polytalk.errors import PolytalkError
 from polytalk.scene import Box, Scene, Speaker

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polytalk import Box, PolytalkError, Scene, Speaker
-from polytalk.conditioning.people import background_mask, default_boxes, person_masks, save_masks, scene_boxes
+from polytalk.conditioning.masks import background_mask, default_boxes, person_masks, save_masks, scene_boxes
 from polytalk.conditioning.picture import PictureFit, choose_size
 from polytalk.media.image import load_image
 

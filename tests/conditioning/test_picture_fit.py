@@ -14,16 +14,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from polytalk import Box, PolytalkError
-from polytalk.conditioning.people import background_mask, default_boxes, person_masks
-from polytalk.conditioning.picture import (
-    SIZE_CLASSES,
-    PictureFit,
-    choose_size,
-    fit_picture,
-    to_network,
-    warn_of_cut_boxes,
-)
+from polytalk.conditioning.masks import background_mask, default_boxes, person_masks
+from polytalk.conditioning.picture import SIZE_CLASSES, PictureFit, choose_size, fit_picture, warn_of_cut_boxes
 from polytalk.media.image import load_image
+from polytalk.units import to_network
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SHARED = Path(__file__).parents[3] / "shared"

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from polytalk import PolytalkError, Scene, Speaker, Utterance
+from polytalk.conditioning.conversation import load_conversation, load_voices
 from polytalk.conditioning.speech import (
     SpeechFeatures,
     conversation_tracks,
@@ -24,8 +25,7 @@ from polytalk.conditioning.speech import (
     standardise,
 )
 from polytalk.conditioning.wav2vec2 import Wav2Vec2SpeechEncoder, convolve
-from polytalk.media.audio import Sound, load_voices
-from polytalk.media.conversation import load_conversation
+from polytalk.media.audio import Sound
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -4,14 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from calibrate_actions import acting_clips, best_threshold
 from PIL import Image
 
-from polytalk.conditioning.gestures import ACTIONS
-from polytalk.data.characters import SOURCES
-from polytalk.data.motion import idle
-from polytalk.data.prompts import EVENT_WORDS
 from polytalk.errors import PolytalkError
-from polytalk.evaluation.actions import (
+from polytalk.evaluation.measures.actions import (
     MEASURED,
     PARAPHRASES,
     THRESHOLDS,
@@ -21,9 +18,12 @@ from polytalk.evaluation.actions import (
     in_other_words,
     without_action,
 )
-from polytalk.evaluation.calibrate_actions import acting_clips, best_threshold
-from polytalk.evaluation.drawn_faces import draw_faces, track_poses
-from polytalk.evaluation.face_reader import FaceReader
+from polytalk.evaluation.readers.face_reader import FaceReader
+from polytalk.evaluation.scenes.drawn_faces import draw_faces, track_poses
+from polytalk.motion.gestures import ACTIONS
+from polytalk.synthetic.characters.registry import SOURCES
+from polytalk.synthetic.motion import idle
+from polytalk.synthetic.prompts import EVENT_WORDS
 
 FRAMES = 33
 PEOPLE = ("flat person", "painted person", "outlined person", "3-D person")

@@ -7,13 +7,13 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from polytalk.cli import app
-from polytalk.data.conversation import Conversation
-from polytalk.data.scenes import DrawnClip, SceneConfig
-from polytalk.evaluation.any_video import heard, run_video
-from polytalk.evaluation.held_out import held_out_scenes
-from polytalk.evaluation.voice_reader import VoiceReader
+from polytalk.cli.app import app
+from polytalk.evaluation.readers.voice_reader import VoiceReader
+from polytalk.evaluation.reports.any_video import heard, run_video
+from polytalk.evaluation.scenes.held_out import held_out_scenes
 from polytalk.media.video import write_video
+from polytalk.synthetic.scenes import DrawnClip, SceneConfig
+from polytalk.synthetic.speech.conversation import Conversation
 
 FRAMES = 65
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polytalk.data.conversation import Conversation, draw_conversation
-from polytalk.data.scenes import DrawnClip, SceneConfig, draw_clip
 from polytalk.errors import PolytalkError
-from polytalk.evaluation.binding import BindingReport, Request, evaluate_binding, scene_of
-from polytalk.evaluation.held_out import HELD_OUT_SEED, evaluation_voices, held_out_clips
-from polytalk.evaluation.mouth_reader import MouthReader
+from polytalk.evaluation.readers.mouth_reader import MouthReader
+from polytalk.evaluation.reports.binding import BindingReport, Request, evaluate_binding, scene_of
+from polytalk.evaluation.scenes.held_out import HELD_OUT_SEED, evaluation_voices, held_out_clips
+from polytalk.synthetic.scenes import DrawnClip, SceneConfig, draw_clip
+from polytalk.synthetic.speech.conversation import Conversation, draw_conversation
 
 CONFIG = SceneConfig(num_frames=33, people=(2, 2), event_probability=0.0)
 SCENES = 4

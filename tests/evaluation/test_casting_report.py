@@ -12,7 +12,7 @@ from polytalk import Scene, Speaker, Utterance
 from polytalk.casting.cast import cast_scene
 from polytalk.casting.found import FoundPerson
 from polytalk.errors import PolytalkError
-from polytalk.evaluation.casting import CastingReport, _checked, casting_clips
+from polytalk.evaluation.reports.casting import CastingReport, _checked, casting_clips
 from polytalk.scene import Box
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from polytalk.errors import PolytalkError
-from polytalk.evaluation.contact_sheet import GAP, LABEL_HEIGHT, contact_sheet, pick_frames
+from polytalk.evaluation.reports.contact_sheet import GAP, LABEL_HEIGHT, contact_sheet, pick_frames
 
 
 def grey_video(frames: int, height: int = 8, width: int = 10) -> np.ndarray:

@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from polytalk.casting.found import VoiceTurn
-from polytalk.cli import app
-from polytalk.data.voices import add_to_bank
-from polytalk.data.voices_neural import HibariSource
-from polytalk.evaluation.diarization import error_rate, evaluate_diarization
-from polytalk.evaluation.spoken_conversations import VoicePool, activity, conversation_bank, draw_spoken
+from polytalk.cli.app import app
+from polytalk.evaluation.reports.diarization import error_rate, evaluate_diarization
+from polytalk.evaluation.scenes.spoken_conversations import VoicePool, activity, conversation_bank, draw_spoken
+from polytalk.synthetic.speech.bank import add_to_bank
+from polytalk.synthetic.speech.neural import HibariSource
 
 TRUTH = (VoiceTurn(0, 0.0, 4.0), VoiceTurn(1, 4.0, 10.0))
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from polytalk import PolytalkError
-from polytalk.evaluation.drift import MEASURES, WAYS, DriftMeter, DriftReport, drift_scenes, video_length
-from polytalk.evaluation.mouth_reader import MouthReader
-from polytalk.pipelines import PipelineConfig
-from polytalk.pipelines.config import RunSettings
+from polytalk.config.pipeline import PipelineConfig, RunSettings
+from polytalk.evaluation.readers.mouth_reader import MouthReader
+from polytalk.evaluation.reports.drift import MEASURES, WAYS, DriftMeter, DriftReport, drift_scenes, video_length
 
 CLIPS = 3
 

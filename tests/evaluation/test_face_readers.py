@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from polytalk.data.characters import SOURCES
 from polytalk.errors import PolytalkError
-from polytalk.evaluation.drawn_faces import READ, DrawnFaces, draw_faces, random_poses
-from polytalk.evaluation.face_reader import NEAR, WIDE, FaceReader
-from polytalk.evaluation.identity import IdentityConfusion
-from polytalk.evaluation.identity_reader import IdentityReader
-from polytalk.evaluation.train_face_readers import (
+from polytalk.evaluation.measures.identity import IdentityConfusion
+from polytalk.evaluation.readers.face_reader import NEAR, WIDE, FaceReader
+from polytalk.evaluation.readers.identity_reader import IdentityReader
+from polytalk.evaluation.scenes.drawn_faces import READ, DrawnFaces, draw_faces, random_poses
+from polytalk.synthetic.characters.registry import SOURCES
+from polytalk.training.readers.faces import (
     FaceTraining,
     cut_face_squares,
     draw_pairs,
@@ -122,7 +122,7 @@ def test_training_lowers_the_losses(squares):
 
 
 def test_missing_weights_and_boxes_are_named(tmp_path):
-    with pytest.raises(PolytalkError, match="train_face_readers"):
+    with pytest.raises(PolytalkError, match="training.readers.faces"):
         FaceReader.from_pretrained(tmp_path / "none.safetensors")
     with pytest.raises(PolytalkError, match="boxes"):
         FaceReader.from_pretrained().follow([np.zeros((1, 32, 32, 3), np.uint8)], [])

@@ -7,12 +7,12 @@ import pytest
 from typer.testing import CliRunner
 
 from polytalk.casting.found import FoundPerson
-from polytalk.casting.geometry import to_box
-from polytalk.cli import app
-from polytalk.data.scenes import draw_clip
+from polytalk.casting.people.geometry import to_box
+from polytalk.cli.app import app
 from polytalk.errors import PolytalkError
-from polytalk.evaluation.drawn_heads import EMPTY_HELD_OUT, HIDDEN, empty_photos, scene_config, visible_heads
-from polytalk.evaluation.faces import FIRST_SEED, FacesReport, _count, counted_pictures
+from polytalk.evaluation.reports.faces import FIRST_SEED, FacesReport, _count, counted_pictures
+from polytalk.evaluation.scenes.drawn_heads import EMPTY_HELD_OUT, HIDDEN, empty_photos, scene_config, visible_heads
+from polytalk.synthetic.scenes import draw_clip
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from polytalk.conditioning.idle_motion import BLINK
-from polytalk.data.characters import SOURCES
-from polytalk.data.motion import idle
-from polytalk.evaluation.drawn_faces import draw_faces, track_poses
-from polytalk.evaluation.face_reader import FaceReader, FaceTrack
-from polytalk.evaluation.liveliness import Liveliness, blinks, gaze_shifts
+from polytalk.evaluation.measures.liveliness import Liveliness, blinks, gaze_shifts
+from polytalk.evaluation.readers.face_reader import FaceReader, FaceTrack
+from polytalk.evaluation.scenes.drawn_faces import draw_faces, track_poses
+from polytalk.motion.idle import BLINK
+from polytalk.synthetic.characters.registry import SOURCES
+from polytalk.synthetic.motion import idle
 
 FRAMES = 60
 

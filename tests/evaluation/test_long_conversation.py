@@ -9,17 +9,17 @@ import pytest
 from tiny_model import tiny_pipeline
 
 from polytalk import PolytalkError
-from polytalk.data.scenes import SceneConfig, draw_clip
-from polytalk.evaluation.conversation import (
+from polytalk.evaluation.measures.metrics import SyncMatrix
+from polytalk.evaluation.readers.mouth_reader import MouthReader
+from polytalk.evaluation.reports.conversation import (
     ConversationMeter,
     ConversationReport,
     EndReport,
     evaluate_conversation,
 )
-from polytalk.evaluation.conversation_scenes import conversation_scene, prepare, stream
-from polytalk.evaluation.length import LengthCost, LengthReport, measure_lengths
-from polytalk.evaluation.metrics import SyncMatrix
-from polytalk.evaluation.mouth_reader import MouthReader
+from polytalk.evaluation.reports.length import LengthCost, LengthReport, measure_lengths
+from polytalk.evaluation.scenes.conversation_scenes import conversation_scene, prepare, stream
+from polytalk.synthetic.scenes import SceneConfig, draw_clip
 
 SECONDS = 4.84
 QUIET = SceneConfig(num_frames=121, people=(2, 2), camera_motion=0.0, event_probability=0.0, reference_lead=1,

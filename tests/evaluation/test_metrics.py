@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from polytalk.errors import PolytalkError
-from polytalk.evaluation.metrics import (
+from polytalk.evaluation.measures.metrics import (
     BackgroundPSNR,
     FaceAppearanceDistance,
     FaceSharpness,

@@ -5,12 +5,12 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
-from polytalk.data.scenes import DrawnClip, SceneConfig
 from polytalk.errors import PolytalkError
-from polytalk.evaluation.held_out import draw_clips, held_out_clips
-from polytalk.evaluation.metrics import pearson
-from polytalk.evaluation.mouth_reader import CROP, MouthReader, cut_square
-from polytalk.evaluation.train_mouth_reader import STORED, Squares, augment, cut_squares, loss
+from polytalk.evaluation.measures.metrics import pearson
+from polytalk.evaluation.readers.mouth_reader import CROP, MouthReader, cut_square
+from polytalk.evaluation.scenes.held_out import draw_clips, held_out_clips
+from polytalk.synthetic.scenes import DrawnClip, SceneConfig
+from polytalk.training.readers.mouth import STORED, Squares, augment, cut_squares, loss
 
 
 @pytest.fixture(scope="module")

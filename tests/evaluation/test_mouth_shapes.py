@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from polytalk.data.mouth import mouth_track
-from polytalk.evaluation.held_out import held_out_scenes
-from polytalk.evaluation.mouth_reader import MouthReader
-from polytalk.evaluation.mouth_shapes import LipClosures, closures
+from polytalk.evaluation.measures.mouth_shapes import LipClosures, closures
+from polytalk.evaluation.readers.mouth_reader import MouthReader
+from polytalk.evaluation.scenes.held_out import held_out_scenes
+from polytalk.synthetic.speech.mouth import mouth_track
 
 SAID = (("a", 0.0, 0.2), ("m", 0.2, 0.3), ("a", 0.3, 0.5), ("p", 0.5, 0.58), ("o", 0.58, 0.8), ("k", 0.8, 0.9))
 FRAMES = 25

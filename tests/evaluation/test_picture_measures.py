@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from polytalk.data.scenes import DrawnClip, SceneConfig
-from polytalk.evaluation.held_out import held_out_clips
-from polytalk.evaluation.metrics import BackgroundPSNR
-from polytalk.evaluation.picture_measures import SharpnessOverTime, StillFlicker, still_pixels
+from polytalk.evaluation.measures.metrics import BackgroundPSNR
+from polytalk.evaluation.measures.picture_measures import SharpnessOverTime, StillFlicker, still_pixels
+from polytalk.evaluation.scenes.held_out import held_out_clips
+from polytalk.synthetic.scenes import DrawnClip, SceneConfig
 
 STILL = SceneConfig(camera_motion=0.0, event_probability=0.0, head_size=(0.4, 0.5))
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from polytalk.errors import PolytalkError
-from polytalk.evaluation.report import MEASURES, Report, Wishes, draw_sheet, evaluate_report
-from polytalk.evaluation.report_parts import Figure, Goal
-from polytalk.pipelines import MultiTalkPipeline
+from polytalk.evaluation.reports.parts import Figure, Goal
+from polytalk.evaluation.reports.report import MEASURES, Report, Wishes, draw_sheet, evaluate_report
+from polytalk.pipeline.multitalk import MultiTalkPipeline
 
 
 @pytest.fixture(scope="module")

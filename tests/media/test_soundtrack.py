@@ -7,11 +7,11 @@ import pytest
 from tiny_model import picture, voice
 
 from polytalk import Scene, Speaker, Utterance
+from polytalk.conditioning.conversation import load_conversation
 from polytalk.conditioning.speech import conversation_tracks
 from polytalk.errors import PolytalkError
-from polytalk.media.conversation import load_conversation
-from polytalk.pipelines.plan import Video
-from polytalk.timeline import read, write
+from polytalk.planning.plan import Video
+from polytalk.scene.formats.registry import read, write
 
 RATE = 16_000
 RECORDING = 0.1 * np.random.default_rng(5).standard_normal(RATE).astype(np.float32)

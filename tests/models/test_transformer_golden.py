@@ -6,12 +6,12 @@ import pytest
 import torch
 from conftest import weights
 
+from polytalk.checkpoints.released_names import load_transformer, rename, transformer_state_dict
 from polytalk.errors import PolytalkError
 from polytalk.models import MultiTalkTransformer3DModel
 from polytalk.models.attention import MATMUL, AudioCrossAttention, attend, rotate
 from polytalk.models.audio_adapter import AudioAdapter, group_windows
-from polytalk.models.label_rotary_embedding import class_labels, label_rotary, video_labels
-from polytalk.models.official import load_transformer, rename, transformer_state_dict
+from polytalk.models.label_rope import class_labels, label_rotary, video_labels
 from polytalk.models.reference_map import reference_attention_map
 
 

@@ -7,11 +7,26 @@ import pytest
 import torch
 from PIL import Image
 
-from polytalk.casting.drawn_network import STRIDE, UNIT, DrawnFaceNetwork
-from polytalk.data.scenes import draw_clip
-from polytalk.evaluation.drawn_heads import EMPTY_HELD_OUT, EMPTY_TRAINING, empty_photos, scene_config, visible_heads
-from polytalk.evaluation.held_out import HELD_OUT_SEED
-from polytalk.training.drawn_faces import CROP, FIRST_SEED, FinderTraining, Scenes, cut_batch, draw_scenes, loss, train
+from polytalk.casting.people.drawn_network import STRIDE, UNIT, DrawnFaceNetwork
+from polytalk.evaluation.scenes.drawn_heads import (
+    EMPTY_HELD_OUT,
+    EMPTY_TRAINING,
+    empty_photos,
+    scene_config,
+    visible_heads,
+)
+from polytalk.evaluation.scenes.held_out import HELD_OUT_SEED
+from polytalk.synthetic.scenes import draw_clip
+from polytalk.training.readers.drawn_faces import (
+    CROP,
+    FIRST_SEED,
+    FinderTraining,
+    Scenes,
+    cut_batch,
+    draw_scenes,
+    loss,
+    train,
+)
 
 HEIGHT, WIDTH = 288, 512
 

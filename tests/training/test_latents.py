@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import polytalk.data.sources  # noqa: F401
-from polytalk.data.scenes import SceneConfig, draw_clip
+from polytalk.synthetic.scenes import SceneConfig, draw_clip
 from polytalk.training.latents import EYES, FACE, MOUTH, eye_boxes, region_flags
 
 

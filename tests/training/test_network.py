@@ -6,14 +6,14 @@ import dataclasses
 import pytest
 import torch
 
-from polytalk.conditioning.idle_motion import CHANNELS
 from polytalk.diffusion import Guidance
 from polytalk.errors import PolytalkError
-from polytalk.training.autoencoder import build_autoencoder
+from polytalk.motion.idle import CHANNELS
 from polytalk.training.decoded import DecodedFaces, face_windows
-from polytalk.training.distillation import DistillationConfig, DistillationLoss
 from polytalk.training.latents import EYES, MOUTH
-from polytalk.training.network import ClipLoss, MiniNetwork, NetworkConfig, predict
+from polytalk.training.stages.autoencoder import build_autoencoder
+from polytalk.training.stages.distillation import DistillationConfig, DistillationLoss
+from polytalk.training.stages.network import ClipLoss, MiniNetwork, NetworkConfig, predict
 
 
 @pytest.fixture(scope="module")

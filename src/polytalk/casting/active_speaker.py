@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from polytalk.conditioning.box_tracking import BoxTracker
 from polytalk.errors import PolytalkError
 from polytalk.media.source_video import FPS, FrameSource
+from polytalk.media.tracking import BoxTracker
 from polytalk.scene import Box
 
 LONGEST = 60.0

@@ -14,15 +14,16 @@ import numpy as np
 from polytalk.casting.active_speaker import mouth_motion, speaker_scores, voice_loudness
 from polytalk.casting.found import FoundPerson
 from polytalk.casting.match import Match, exchange, match_voices, prominent
-from polytalk.casting.places import bodies_apart, extent, join_given, person_at, within
+from polytalk.casting.people.places import bodies_apart, extent, join_given, person_at, within
+from polytalk.conditioning.conversation import load_conversation
 from polytalk.conditioning.given_masks import given_masks
-from polytalk.conditioning.people import default_boxes
-from polytalk.conditioning.speech import SAMPLE_RATE, conversation_tracks
+from polytalk.conditioning.masks import default_boxes
+from polytalk.conditioning.speech import conversation_tracks
 from polytalk.errors import PolytalkError
-from polytalk.media.conversation import load_conversation
 from polytalk.media.image import load_image
 from polytalk.media.source_video import open_frames, shows_video
 from polytalk.scene import Box, Cue, Scene, Speaker
+from polytalk.units import SAMPLE_RATE
 
 Places = Literal["found", "given", "parts"]
 """Where boxes come from: found in the picture, given by the user, or the picture divided evenly."""
@@ -139,7 +140,7 @@ def look_for_people(picture: np.ndarray, expected: int | None = None) -> Sequenc
         expected: how many there should be; finds that are less sure make up the number.
     """
     try:
-        from polytalk.casting.people import find_people
+        from polytalk.casting.people.find import find_people
 
         return find_people(picture, expected=expected)
     except (PolytalkError, ModuleNotFoundError) as error:
@@ -319,7 +320,7 @@ def save_proposal(proposal: CastProposal, path: str | Path, *, force: bool = Fal
         PolytalkError: a file exists and `force` is off, or cannot be written.
     """
     from polytalk.casting.saving import with_files
-    from polytalk.scene.files import write_scene
+    from polytalk.scene.formats.files import write_scene
 
     path = Path(path)
     write_scene(with_files(proposal.scene, path, force=force), path, force=force, casting=proposal.as_dict())

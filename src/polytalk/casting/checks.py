@@ -13,11 +13,11 @@ import numpy as np
 
 from polytalk.casting.found import FoundPerson
 from polytalk.casting.match import Match
-from polytalk.casting.places import UNSEEN, shared_area
-from polytalk.conditioning.people import PATCH, SPATIAL_STRIDE
+from polytalk.casting.people.places import UNSEEN, shared_area
 from polytalk.conditioning.picture import PictureFit
 from polytalk.media.audio import Sound
 from polytalk.scene import Box
+from polytalk.units import PATCH, SPATIAL_STRIDE
 
 TOKEN = SPATIAL_STRIDE * PATCH
 """Pixels of the video's frame that are one place for the network."""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from polytalk.casting.cast import CastProposal, cast_scene, look_for_people
-from polytalk.casting.clustering import ClusterConfig
 from polytalk.casting.found import Diarization, VoiceTurn
+from polytalk.casting.voices.clustering import ClusterConfig
 from polytalk.errors import PolytalkError
 from polytalk.media.audio import Sound, sound_of
 from polytalk.media.image import load_image
@@ -60,7 +60,7 @@ def voices_of(sound: Sound, num_voices: int | None, num_people: int = 0) -> Diar
         num_people: who could speak: an estimate beyond is taken for one voice heard as two, and up to it voices count
             that are heard for less, or are more alike, than would do otherwise. 0: not known.
     """
-    from polytalk.casting.voices import listen
+    from polytalk.casting.voices.find import listen
 
     heard = listen(sound)
     found = heard.find(num_voices)
@@ -89,7 +89,7 @@ def scene_of_recording(
     Args:
         image: as in `Scene`.
         recording: a file, or samples.
-        found: who speaks when in it; see `polytalk.casting.voices.find_voices`.
+        found: who speaks when in it; see `polytalk.casting.voices.find.find_voices`.
         sample_rate: Hz, for samples.
         values: further fields of the scene: prompt, negative_prompt.
 

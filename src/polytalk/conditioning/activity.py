@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polytalk.conditioning.speech import FPS, SAMPLE_RATE, SpeechEncoder, standardise, window_index
-from polytalk.media.conversation import Conversation
+from polytalk.conditioning.conversation import Conversation
+from polytalk.conditioning.speech import SpeechEncoder, standardise, window_index
+from polytalk.units import FPS, SAMPLE_RATE
 
 _HOP = 160
 """Samples (10 ms) of one measurement of the level."""
@@ -213,3 +214,27 @@ def _frames(hops: np.ndarray, num_frames: int) -> np.ndarray:
     padded[: len(hops)] = hops[: len(padded)]
     frames: np.ndarray = padded.reshape(num_frames, _HOPS_PER_FRAME).max(axis=1, initial=False)
     return frames
+
+
+_QUIET, _LOUD = -50.0, -25.0
+"""Decibels of full scale: at and below the first nobody speaks, at and above the second somebody speaks clearly. Voices
+have been levelled to -23 LUFS."""
+
+
+def frame_loudness(tracks: np.ndarray, num_frames: int | None = None) -> np.ndarray:
+    """Loudness of each frame from 0 (silent) to 1 (speaks clearly), float32 (people, frames).
+
+    Args:
+        tracks: float (people, samples) at 16 kHz, levelled.
+        num_frames: of the result; None is what the sound lasts. Frames beyond the sound are silent.
+    """
+    size = SAMPLE_RATE // FPS
+    frames = tracks.shape[-1] // size if num_frames is None else num_frames
+    loudness = np.zeros((len(tracks), frames), np.float32)
+    for row, track in zip(loudness, tracks, strict=True):
+        heard = track[: frames * size]
+        whole = np.pad(heard, (0, -len(heard) % size)).reshape(-1, size)
+        power = np.einsum("fs,fs->f", whole, whole, dtype=np.float64) / size
+        decibels = 10 * np.log10(np.maximum(power, 1e-12))
+        row[: len(whole)] = ((decibels - _QUIET) / (_LOUD - _QUIET)).clip(0, 1)
+    return loudness

@@ -11,14 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image
 
 from polytalk.errors import PolytalkError
 from polytalk.scene import Box
-
-Size = tuple[int, int]
-"""(height, width) in pixels."""
+from polytalk.units import Size
 
 # The released size classes, about 627² and 960² pixels: the key that a picture's height / width is compared with is
 # rounded in the release, so it is kept beside each size.
@@ -121,11 +118,6 @@ def fit_picture(picture: Image.Image, target: Size) -> tuple[np.ndarray, Picture
     scaled = picture.resize((fit.scaled[1], fit.scaled[0]), Image.Resampling.BILINEAR)
     right, bottom = fit.crop_left + target[1], fit.crop_top + target[0]
     return np.asarray(scaled.crop((fit.crop_left, fit.crop_top, right, bottom))), fit
-
-
-def to_network(pixels: np.ndarray) -> torch.Tensor:
-    """uint8 (height, width, 3) to float32 (1, 3, 1, height, width) in −1..1: a video of one frame."""
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None, :, None].float() / 127.5 - 1
 
 
 def warn_of_cut_boxes(boxes: Sequence[Box], fit: PictureFit) -> None:

@@ -11,14 +11,11 @@ import numpy as np
 import pyloudnorm
 import torch
 
+from polytalk.conditioning.conversation import Conversation, arrange, lay_down
 from polytalk.errors import PolytalkError
-from polytalk.media.audio import MIN_SECONDS, Sound, arrange, resample
-from polytalk.media.conversation import Conversation, lay_down
+from polytalk.media.audio import MIN_SECONDS, Sound, resample
+from polytalk.units import FPS, SAMPLE_RATE
 
-SAMPLE_RATE = 16_000
-"""Hz, what speech encoders hear."""
-FPS = 25
-"""Speech features, and video frames, a second."""
 LOUDNESS = -23.0
 """LUFS (ITU-R BS.1770)."""
 WINDOW = 5

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from transformers import Wav2Vec2Model
 
 from polytalk.conditioning.speech import num_feature_frames
+from polytalk.units import SAMPLE_RATE
 
-CHUNK = 30 * 16_000
+CHUNK = 30 * SAMPLE_RATE
 """Samples convolved at once: the first layer alone makes 400 bytes of each."""
 
 

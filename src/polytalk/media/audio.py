@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,7 @@ import soxr
 
 from polytalk.errors import PolytalkError
 from polytalk.media.output import replace_when_done
-from polytalk.scene import MAX_SAMPLE_RATE, MAX_SECONDS, MIN_SAMPLE_RATE, Scene
-from polytalk.timeline.schedule import check_length, track_starts
+from polytalk.scene import MAX_SAMPLE_RATE, MAX_SECONDS, MIN_SAMPLE_RATE
 
 MIN_SECONDS = 5 / 25
 """Shortest arrangement: five frames, the first and one group of four; shorter ones end in silence."""
@@ -146,18 +144,6 @@ def _check_length(seconds: float, field: str, name: str, max_seconds: float) -> 
         raise PolytalkError(field, f"{name} lasts {length} or more", f"Cut it to at most {limit}.")
 
 
-def load_voices(scene: Scene) -> tuple[Sound | None, ...]:
-    """Everybody's sound at its own rate, in the order of `scene.speakers`; None for those who only listen.
-
-    Raises:
-        PolytalkError: as `load_audio`, naming the speaker by number.
-    """
-    return tuple(
-        None if speaker.audio is None else sound_of(speaker.audio, speaker.sample_rate, f"speaker {number}")
-        for number, speaker in enumerate(scene.speakers, start=1)
-    )
-
-
 def save_sound(path: Path, sound: Sound, *, force: bool = False) -> None:
     """Write a sound as 16-bit WAV; nothing is left half-written.
 
@@ -179,46 +165,6 @@ def resample(samples: np.ndarray, source_rate: int, target_rate: int) -> np.ndar
     return np.pad(out[:length], (0, max(0, length - len(out)))).astype(np.float32)
 
 
-def arrange(
-    sounds: Sequence[Sound | None],
-    sample_rate: int,
-    arrangement: str = "together",
-    offsets: Sequence[float] | None = None,
-    min_seconds: float = MIN_SECONDS,
-) -> np.ndarray:
-    """Lay everybody's sound on a common time line, filled with silence.
-
-    Args:
-        sounds: one per person, of any rate and length; None is silence.
-        sample_rate: Hz of the result.
-        arrangement: "together": everybody starts at 0. "turns": one after the other (the release's "add").
-        offsets: seconds of silence before each; from 0 when together, after the one before in turns.
-        min_seconds: the result is at least this long.
-
-    Returns:
-        float32 (people, samples).
-
-    Raises:
-        PolytalkError: nobody has a voice, unknown arrangement, or longer than two hours altogether.
-    """
-    if all(sound is None for sound in sounds):
-        raise PolytalkError("speakers", "nobody has a voice", "Give at least one of them audio.")
-    lengths = [None if sound is None else sound.seconds for sound in sounds]
-    starts = track_starts(lengths, arrangement, [0.0] * len(sounds) if offsets is None else offsets)
-    check_length(max(start + length for start, length in zip(starts, lengths, strict=True) if length is not None))
-    placed = [
-        (round(start * sample_rate), resample(sound.samples, sound.sample_rate, sample_rate))
-        for sound, start in zip(sounds, starts, strict=True)
-        if sound is not None
-    ]
-    length = max([round(min_seconds * sample_rate)] + [first + len(samples) for first, samples in placed])
-    tracks = np.zeros((len(sounds), length), np.float32)
-    people = [person for person, sound in enumerate(sounds) if sound is not None]
-    for person, (first, samples) in zip(people, placed, strict=True):
-        tracks[person, first : first + len(samples)] = samples
-    return tracks
-
-
 def mix(tracks: np.ndarray) -> np.ndarray:
     """Sum of tracks (people, n) as float32 (n,); turned down as a whole if its peak would pass ±1."""
     return limit_peak(np.asarray(tracks, np.float32).sum(axis=0))
@@ -228,11 +174,3 @@ def limit_peak(samples: np.ndarray) -> np.ndarray:
     """Samples (n,), turned down as a whole if their peak passes ±1."""
     peak = float(np.abs(samples).max(initial=0.0))
     return samples / np.float32(peak) if peak > 1 else samples
-
-
-def mix_voices(
-    sounds: Sequence[Sound | None], arrangement: str = "together", offsets: Sequence[float] | None = None
-) -> Sound:
-    """What the audience hears: everybody at the highest rate among them, mixed and peak-limited."""
-    rate = max((sound.sample_rate for sound in sounds if sound is not None), default=0)
-    return Sound(mix(arrange(sounds, rate, arrangement, offsets)), rate)

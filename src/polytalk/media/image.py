@@ -10,12 +10,9 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from polytalk.errors import PolytalkError
+from polytalk.media.limits import MAX_PIXELS, check_size
 from polytalk.media.output import replace_when_done
 
-MIN_SIDE = 16
-"""Pixels; nobody can be seen in less."""
-MAX_PIXELS = 80_000_000
-"""Refused beyond, from the header alone: 240 MB once decoded."""
 BACKDROP = (128, 128, 128)
 """Shows through transparent parts: mid grey, which is also what the network sees where nothing is known."""
 
@@ -46,16 +43,6 @@ def load_image(source: str | Path | np.ndarray | Image.Image, field: str = "imag
     if isinstance(source, str | Path):
         return _read(Path(source), field)
     return _from_array(np.asarray(source), field)
-
-
-def check_size(width: int, height: int, field: str = "image", name: str = "the picture") -> None:
-    """Raise PolytalkError when a picture of `width` × `height` pixels is too small or too large to use."""
-    if min(width, height) < MIN_SIDE:
-        remedy = f"Use one of at least {MIN_SIDE} × {MIN_SIDE} pixels."
-        raise PolytalkError(field, f"{name} has only {width} × {height} pixels", remedy)
-    if width * height > MAX_PIXELS:
-        problem = f"{name} has {width} × {height} pixels, {width * height / 1e6:.0f} megapixels"
-        raise PolytalkError(field, problem, f"Scale it down to at most {MAX_PIXELS // 1_000_000} megapixels.")
 
 
 def _read(path: Path, field: str) -> Image.Image:

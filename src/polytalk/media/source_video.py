@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from polytalk.errors import PolytalkError
-from polytalk.media.image import check_size
+from polytalk.media.limits import check_size
 
 FPS = 25
 VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts"))

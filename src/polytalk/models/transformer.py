@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from polytalk.errors import PolytalkError
 from polytalk.models.attention import ContextBranches, ContextKeyValues, ContextTokens, RotaryEmbedding3D, layer_norm
 from polytalk.models.audio_adapter import AudioAdapter
-from polytalk.models.label_rotary_embedding import class_labels, label_rotary
+from polytalk.models.block import BlockStack, MultiTalkTransformerBlock
+from polytalk.models.label_rope import class_labels, label_rotary
 from polytalk.models.reference_map import class_masks, winning_class
-from polytalk.models.transformer_block import BlockStack, MultiTalkTransformerBlock
 
 SMALLEST_SIGMA = 1e-3
 """Noise level below which a clean prediction is no longer turned into a velocity by division."""
@@ -215,7 +215,7 @@ class MultiTalkTransformer3DModel(
 
         Raises PolytalkError naming tensors that are missing, left over or of another shape.
         """
-        from polytalk.models.official import load_transformer
+        from polytalk.checkpoints.released_names import load_transformer
 
         return load_transformer(cls, state_dict, config)
 

@@ -207,7 +207,7 @@ class Scene:
             PolytalkError: unreadable, unknown or missing keys, a file that is nowhere, or an invalid scene; what is in
                 the file is named with line and column.
         """
-        from polytalk.scene.files import read_scene
+        from polytalk.scene.formats.files import read_scene
 
         return read_scene(Path(path))
 
@@ -217,7 +217,7 @@ class Scene:
         Raises:
             PolytalkError: picture or sound is in memory only, the file exists and `force` is off, or cannot be written.
         """
-        from polytalk.scene.files import write_scene
+        from polytalk.scene.formats.files import write_scene
 
         write_scene(self, Path(path), force=force)
 

@@ -18,19 +18,19 @@ STAGES = ("autoencoder", "speech", "network", "distillation")
 def stage_config(stage: str) -> type:
     """The config class of a stage."""
     if stage == "autoencoder":
-        from polytalk.training.autoencoder import AutoencoderConfig
+        from polytalk.training.stages.autoencoder import AutoencoderConfig
 
         return AutoencoderConfig
     if stage == "speech":
-        from polytalk.training.speech import SpeechConfig
+        from polytalk.training.stages.speech import SpeechConfig
 
         return SpeechConfig
     if stage == "network":
-        from polytalk.training.network import NetworkConfig
+        from polytalk.training.stages.network import NetworkConfig
 
         return NetworkConfig
     if stage == "distillation":
-        from polytalk.training.distillation import DistillationConfig
+        from polytalk.training.stages.distillation import DistillationConfig
 
         return DistillationConfig
     raise PolytalkError("stage", f"{stage!r} is no training stage", f"one of {', '.join(STAGES)}")
@@ -72,11 +72,11 @@ def run_config(path: Path) -> Path:
     """Run the stage that a config file describes; returns the file of the finished weights."""
     stage, config = read_config(path)
     if stage == "autoencoder":
-        from polytalk.training.autoencoder import train
+        from polytalk.training.stages.autoencoder import train
     elif stage == "speech":
-        from polytalk.training.speech import train  # type: ignore[assignment]
+        from polytalk.training.stages.speech import train  # type: ignore[assignment]
     elif stage == "distillation":
-        from polytalk.training.distillation import train  # type: ignore[assignment]
+        from polytalk.training.stages.distillation import train  # type: ignore[assignment]
     else:
-        from polytalk.training.network import train  # type: ignore[assignment]
+        from polytalk.training.stages.network import train  # type: ignore[assignment]
     return train(config)

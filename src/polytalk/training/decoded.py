@@ -7,9 +7,9 @@ import copy
 import torch
 from torch import Tensor
 
-from polytalk.models.mini_autoencoder import MiniAutoencoder
-from polytalk.training.autoencoder import gradients
+from polytalk.models.mini.autoencoder import MiniAutoencoder
 from polytalk.training.latents import EYES, MOUTH
+from polytalk.training.stages.autoencoder import gradients
 
 WINDOW, MARGIN = 8, 1
 """Cells of a window's sides, and how many of them at its edges only give the decoder its surroundings."""

@@ -13,14 +13,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from polytalk.pipelines.components import MiniComponents
-from polytalk.pipelines.config import PipelineConfig
-from polytalk.pipelines.multitalk import MultiTalkPipeline
-from polytalk.training.autoencoder import build_autoencoder
+from polytalk.config.pipeline import PipelineConfig
+from polytalk.pipeline.components.mini import MiniComponents
+from polytalk.pipeline.multitalk import MultiTalkPipeline
 from polytalk.training.loop import load_weights
 from polytalk.training.mini import MINI
-from polytalk.training.network import MiniNetwork
-from polytalk.training.speech import SpeechConfig, SpeechToMouth
+from polytalk.training.stages.autoencoder import build_autoencoder
+from polytalk.training.stages.network import MiniNetwork
+from polytalk.training.stages.speech import SpeechConfig, SpeechToMouth
 
 
 def assemble(autoencoder: Path, speech: Path, network: Path, config: PipelineConfig = MINI) -> MultiTalkPipeline:

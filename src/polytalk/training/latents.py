@@ -17,9 +17,9 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from polytalk.models.mini_autoencoder import MiniAutoencoder
-from polytalk.models.mini_speech_encoder import MiniSpeechEncoder
-from polytalk.models.mini_text_encoder import MiniTextEncoder
+from polytalk.models.mini.autoencoder import MiniAutoencoder
+from polytalk.models.mini.speech_encoder import MiniSpeechEncoder
+from polytalk.models.mini.text_encoder import MiniTextEncoder
 
 FACE, MOUTH, EYES = 1, 2, 3
 MARGIN = 2
@@ -42,7 +42,7 @@ class LatentPoolConfig:
     people: int = 1
     """People in every clip."""
     scene: dict[str, Any] = field(default_factory=dict)
-    """Fields of `polytalk.data.scenes.SceneConfig` besides people."""
+    """Fields of `polytalk.synthetic.scenes.SceneConfig` besides people."""
     overlap: float = 0.5
     """Share of clips with overlapping speech."""
     silent: float = 0.05
@@ -74,10 +74,9 @@ _banks: dict[str, Any] = {}
 
 def draw_example(job: Job) -> dict[str, np.ndarray | str]:
     """Draw one scene with its conversation; runs in a worker process."""
-    import polytalk.data.sources  # noqa: F401  (registers further characters)
-    from polytalk.data.conversation import draw_conversation
-    from polytalk.data.scenes import SceneConfig, draw_clip
-    from polytalk.data.voices import SpeechBank
+    from polytalk.synthetic.scenes import SceneConfig, draw_clip
+    from polytalk.synthetic.speech.bank import SpeechBank
+    from polytalk.synthetic.speech.conversation import draw_conversation
 
     torch.set_num_threads(1)
     if job.voices not in _banks:

@@ -1,6 +1,6 @@
 """How mini is run when nothing else is asked for."""
 
-from polytalk.pipelines.config import PipelineConfig
+from polytalk.config.pipeline import PipelineConfig
 
 MINI = PipelineConfig(
     num_inference_steps=2,

@@ -24,14 +24,13 @@ class PoolConfig:
     seed: int = 0
     """First seed; clip i has seed + i."""
     scene: dict[str, Any] = field(default_factory=dict)
-    """Fields of `polytalk.data.scenes.SceneConfig` (height, width, num_frames, people, ...)."""
+    """Fields of `polytalk.synthetic.scenes.SceneConfig` (height, width, num_frames, people, ...)."""
     workers: int = 2
     """Processes that draw."""
 
 
 def _draw(job: tuple[int, dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-    import polytalk.data.sources  # noqa: F401  (registers further characters)
-    from polytalk.data.scenes import SceneConfig, draw_clip
+    from polytalk.synthetic.scenes import SceneConfig, draw_clip
 
     seed, scene = job
     clip = draw_clip(seed, SceneConfig(**scene))

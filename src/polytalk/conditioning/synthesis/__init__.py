@@ -1,7 +1,0 @@
-"""Text to speech: who can speak (`voices`), how a text is read (`reading`), and what speaks it (`hibari`, `kokoro`)."""
-
-from polytalk.conditioning.synthesis.speech import Speech
-from polytalk.conditioning.synthesis.synthesizer import Synthesizer, synthesize
-from polytalk.conditioning.synthesis.voices import Voice, cast_voices, find_voice, list_voices
-
-__all__ = ["Speech", "Synthesizer", "Voice", "cast_voices", "find_voice", "list_voices", "synthesize"]

@@ -1,0 +1,197 @@
+"""One block of MultiTalk's transformer, and the labels that bind its video tokens to voices."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
+from diffusers.models.attention import FeedForward
+from diffusers.models.normalization import FP32LayerNorm
+from diffusers.models.transformers.transformer_wan import WanAttention
+from torch import Tensor, nn
+
+from polytalk.models.attention import (
+    AudioCrossAttention,
+    ContextAttentionProcessor,
+    ContextBranches,
+    ContextKeyValues,
+    ContextTokens,
+    Rotary,
+    SelfAttentionProcessor,
+    layer_norm,
+    rounded_layer_norm,
+)
+from polytalk.models.label_rope import label_rotary, video_labels
+from polytalk.models.token_shard import TokenShard
+
+
+class MultiTalkTransformerBlock(nn.Module):
+    """Self-attention, text and picture cross-attention, audio cross-attention, feed-forward.
+
+    Args:
+        dim, ffn_dim, num_heads: widths of the block.
+        audio_dim: width of the audio tokens.
+        has_image: whether there are picture tokens to attend to.
+        eps: of the norms.
+    """
+
+    def __init__(self, dim: int, ffn_dim: int, num_heads: int, audio_dim: int, has_image: bool, eps: float) -> None:
+        super().__init__()
+        head_dim = dim // num_heads
+        self.norm1 = FP32LayerNorm(dim, eps, elementwise_affine=False)
+        self.attn1 = WanAttention(dim, num_heads, head_dim, eps, processor=SelfAttentionProcessor())
+        self.norm2 = FP32LayerNorm(dim, eps, elementwise_affine=True)
+        self.attn2 = WanAttention(
+            dim,
+            num_heads,
+            head_dim,
+            eps,
+            added_kv_proj_dim=dim if has_image else None,
+            cross_attention_dim_head=head_dim,
+            processor=ContextAttentionProcessor(),
+        )
+        self.norm_audio = FP32LayerNorm(dim, eps, elementwise_affine=True)
+        self.audio_attn = AudioCrossAttention(dim, num_heads, audio_dim)
+        self.norm3 = FP32LayerNorm(dim, eps, elementwise_affine=False)
+        self.ffn = FeedForward(dim, inner_dim=ffn_dim, activation_fn="gelu-approximate")
+        self.scale_shift_table = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
+
+    def _project_context(self, tokens: ContextTokens) -> ContextKeyValues:
+        attn = self.attn2
+        if attn.fused_projections:
+            key, value = attn.to_kv(tokens.text).chunk(2, dim=-1)
+        else:
+            key, value = attn.to_k(tokens.text), attn.to_v(tokens.text)
+        image_key = image_value = None
+        if tokens.image is not None:
+            if attn.fused_projections:
+                image_key, image_value = attn.to_added_kv(tokens.image).chunk(2, dim=-1)
+            else:
+                image_key, image_value = attn.add_k_proj(tokens.image), attn.add_v_proj(tokens.image)
+            image_key = attn.norm_added_k(image_key).unflatten(-1, (attn.heads, -1))
+            image_value = image_value.unflatten(-1, (attn.heads, -1))
+        return ContextKeyValues(
+            attn.norm_k(key).unflatten(-1, (attn.heads, -1)),
+            value.unflatten(-1, (attn.heads, -1)),
+            image_key,
+            image_value,
+            *self.audio_attn.project(tokens.audio, tokens.rotary),
+        )
+
+    def forward(
+        self,
+        hidden_states: Tensor | None,
+        context: ContextTokens | ContextKeyValues,
+        temb: Tensor | None = None,
+        rotary_emb: Rotary | None = None,
+        reference_masks: Tensor | None = None,
+        given_labels: Tensor | None = None,
+        binds: Tensor | None = None,
+        return_map: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor] | ContextKeyValues:
+        """One block.
+
+        Args:
+            hidden_states: (B, L, D) video tokens. None: only the keys and values of `context` are wanted; asked for
+                through this call so that whatever brings a block's weights (offload, sharding) sees it.
+            context: tokens to attend to, or this block's keys and values of them.
+            temb: (B, 6, D) modulation from the timestep.
+            rotary_emb: rotary tables of the video tokens.
+            reference_masks: (B, P + 1, L / F) bool, or None where no map is needed.
+            given_labels: (B, L) labels that override the map's; NaN keeps the map's.
+            binds: (B,) bool, False for samples that hear one person and must not be rotated.
+            return_map: also return the reference map (B, P + 1, L), with gradient.
+        """
+        if isinstance(context, ContextTokens):
+            context = self._project_context(context)
+        if hidden_states is None:
+            return context
+        assert temb is not None
+        dtype = hidden_states.dtype
+        modulation = (self.scale_shift_table.float() + temb.float()).chunk(6, dim=1)
+        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation
+
+        normed = (layer_norm(hidden_states, self.norm1) * (1 + scale) + shift).to(dtype)
+        attended, reference_map = self.attn1(
+            normed, rotary_emb=rotary_emb, reference_masks=reference_masks, map_needs_grad=return_map
+        )
+        hidden_states = (hidden_states.float() + attended * gate).to(dtype)
+
+        normed = rounded_layer_norm(hidden_states, self.norm2)
+        hidden_states = hidden_states + self.attn2(normed, context)
+
+        shard = self.attn1.processor._token_shard
+        labels = _labels(reference_map, reference_masks, given_labels, binds, shard)
+        head_dim = hidden_states.shape[-1] // self.audio_attn.heads
+        normed = rounded_layer_norm(hidden_states, self.norm_audio)
+        rotary = None if labels is None else label_rotary(labels, head_dim)
+        hidden_states = hidden_states + self.audio_attn(normed, context.audio_key, context.audio_value, rotary)
+
+        normed = (layer_norm(hidden_states, self.norm3) * (1 + ffn_scale) + ffn_shift).to(dtype)
+        hidden_states = (hidden_states.float() + self.ffn(normed) * ffn_gate).to(dtype)
+        if return_map:
+            assert reference_map is not None
+            return hidden_states, reference_map if shard is None else shard.gather(reference_map, -1)
+        return hidden_states
+
+
+def _labels(
+    reference_map: Tensor | None,
+    masks: Tensor | None,
+    given: Tensor | None,
+    binds: Tensor | None,
+    shard: TokenShard | None,
+) -> Tensor | None:
+    labels = None if reference_map is None or masks is None else video_labels(reference_map, masks, shard)
+    if labels is not None and given is not None:
+        labels = torch.where(given.isnan(), labels, given)
+    elif labels is None:
+        labels = given
+    return labels if labels is None or binds is None else labels * binds[:, None]
+
+
+class BlockStack(nn.ModuleList):
+    """The blocks, run one after the other by a call of their own: what wraps that call can leave them all out."""
+
+    gradient_checkpointing = False
+    _gradient_checkpointing_func: Any = None
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        contexts: Sequence[ContextTokens | ContextKeyValues | ContextBranches],
+        temb: Tensor,
+        rotary_emb: Rotary,
+        reference_masks: Tensor | None,
+        given_labels: Tensor | None,
+        binds: Tensor | None,
+        map_blocks: Collection[int],
+    ) -> tuple[Tensor, list[Tensor]]:
+        """All blocks.
+
+        Args:
+            contexts: one per block; `ContextBranches` where a hook runs the samples one after the other.
+            map_blocks: blocks whose reference maps are returned.
+            others: as in `MultiTalkTransformerBlock.forward`.
+
+        Returns:
+            Video tokens (B, L, D) and the maps asked for, each (B, P + 1, L), in the blocks' order.
+        """
+        maps = []
+        for index, (block, context) in enumerate(zip(self, contexts, strict=True)):
+            needs_map = index in map_blocks
+            arguments = (context, temb, rotary_emb, reference_masks, given_labels, binds, needs_map)
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                hidden_states = self._gradient_checkpointing_func(block, hidden_states, *arguments)
+            else:
+                hidden_states = block(hidden_states, *arguments)
+            if needs_map:
+                hidden_states, reference_map = hidden_states
+                maps.append(reference_map)
+        return hidden_states, maps
+
+
+# lets diffusers' step caches skip blocks
+TransformerBlockRegistry.register(MultiTalkTransformerBlock, TransformerBlockMetadata(return_hidden_states_index=0))

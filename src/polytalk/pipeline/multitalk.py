@@ -1,0 +1,295 @@
+"""The conductor: one picture, one voice per person and a prompt to a talking video of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import pairwise
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from polytalk.acceleration.precision import choose_device, choose_dtype
+from polytalk.conditioning.activity import VoiceGate, frame_loudness, silent_features, track_gains, voice_activity
+from polytalk.conditioning.conversation import Synthesiser, hear
+from polytalk.conditioning.masks import default_boxes, person_masks, scene_boxes
+from polytalk.conditioning.picture import choose_size, fit_picture, warn_of_cut_boxes
+from polytalk.conditioning.speech import conversation_tracks, encode_speech, num_feature_frames
+from polytalk.config.options import LoadOptions
+from polytalk.config.pipeline import PipelineConfig, RunChoices, RunSettings
+from polytalk.errors import PolytalkError
+from polytalk.media.image import load_image
+from polytalk.models.components import Components
+from polytalk.pipeline.clip_loop import ClipChain, planner_for
+from polytalk.pipeline.components import wan_loading
+from polytalk.pipeline.components.mini import MiniComponents, save_mini
+from polytalk.pipeline.components.wan import WanComponents
+from polytalk.pipeline.dubbing import dubbing_source, source_rows
+from polytalk.pipeline.loading import _load, _locate
+from polytalk.pipeline.observing import ClipObserver
+from polytalk.pipeline.output import ClipOutput, TalkOutput
+from polytalk.pipeline.prepare import PreparedScene, ReferencePicture
+from polytalk.pipeline.progress import Progress, ProgressCallback, Stage
+from polytalk.pipeline.resume.folder import WorkFolder, WorkRun
+from polytalk.pipeline.resume.inputs import Inputs
+from polytalk.pipeline.resume.scene_inputs import run_inputs, scene_rows
+from polytalk.scene import Scene
+from polytalk.scene.scene import check_boxes
+from polytalk.scene.schedule import Schedule
+from polytalk.units import FPS, Size
+
+
+class MultiTalkPipeline:
+    """MultiTalk (arXiv 2505.22647) from files to frames.
+
+    Args:
+        components: the model's networks.
+        config: the model's defaults.
+        options: levers that have been applied to the components; step caches and the like work at run time.
+
+    Example:
+        pipe = MultiTalkPipeline.from_pretrained("mini")
+        pipe(Scene(image="a.png", speakers=[Speaker("left.wav"), Speaker("right.wav")])).save("talk.mp4")
+    """
+
+    def __init__(self, components: Components, config: PipelineConfig, options: LoadOptions | None = None) -> None:
+        self.components, self.config, self.options = components, config, options or LoadOptions()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path,
+        torch_dtype: torch.dtype | str | None = None,
+        device: torch.device | str | None = None,
+        *,
+        audio: str | Path | None = None,
+        speech: str | Path | None = None,
+        options: LoadOptions | None = None,
+    ) -> MultiTalkPipeline:
+        """Load a model.
+
+        Args:
+            model: "mini"; a folder written by `save_pretrained`; Wan2.1-I2V-14B-480P or -720P as published or in the
+                Diffusers layout, or a folder that holds it; or a hub id "owner/name".
+            torch_dtype: number format; None takes bfloat16 where it is fast, else float32.
+            device: None takes the best there is.
+            audio: folder or file of MeiGen-MultiTalk's multitalk.safetensors, needed for Wan2.1's folders; None looks
+                inside `model` and beside it.
+            speech: folder of chinese-wav2vec2-base; likewise.
+            options: how weights are held: quantisation, LoRAs, offload and the like.
+
+        Raises:
+            PolytalkError: unknown model, missing or damaged file, another kind of checkpoint, unknown device or format.
+        """
+        if options is not None and options.parallel is not None:
+            from polytalk.acceleration.parallel.launch import agree, join
+
+            device = join(device)
+            torch_dtype = agree(choose_dtype(torch_dtype, device))
+        chosen_device = choose_device(device)
+        dtype = choose_dtype(torch_dtype, chosen_device)
+        components, config = _load(_locate(model, audio, speech), chosen_device, dtype, options)
+        return cls(components, config, options)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write index and weights into one folder so that `from_pretrained(folder)` loads them.
+
+        Raises:
+            PolytalkError: the folder cannot be written, or the weights are quantised.
+        """
+        folder = Path(folder)
+        parts = self.components
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if isinstance(parts, WanComponents):
+                wan_loading.save_components(parts, self.config, folder)
+            elif isinstance(parts, MiniComponents):
+                save_mini(parts, self.config, folder)
+            else:
+                raise PolytalkError("model", f"{type(parts).__name__} cannot be written", "Save its parts one by one.")
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            remedy = "Choose a folder that is yours, on a disk with room."
+            raise PolytalkError(str(folder), f"cannot be written ({reason})", remedy) from error
+
+    @torch.no_grad()
+    def prepare(
+        self, scene: Scene, size: Size | None = None, *, synthesise: Synthesiser | None = None
+    ) -> PreparedScene:
+        """Read and check everything that the scene names, and encode prompt and voices.
+
+        Args:
+            scene: what is wanted.
+            size: (height, width) of the video, multiples of 16; None chooses by the picture's aspect.
+            synthesise: speaks the utterances that have only a text: (text, name of a voice or None) to a `Sound`;
+                None: Polytalk's own synthesiser.
+
+        Raises:
+            PolytalkError: a file or a field of the scene is wrong.
+        """
+        picture = load_image(scene.image)
+        boxes = scene_boxes(scene, picture.width, picture.height)
+        conversation = hear(scene, synthesise)
+        target = _checked_size(size) if size else choose_size(picture.width, picture.height, self.config.size_class)
+        pixels, fit = fit_picture(picture, target)
+        if scene.boxes:
+            warn_of_cut_boxes(boxes, fit)
+        masks = person_masks(boxes, fit, self.components.spatial_stride)
+        source = dubbing_source(scene, conversation.schedule, boxes, fit)
+        pictures = () if source is not None else self._pictures(conversation.schedule, fit.target)
+        tracks = conversation_tracks(conversation)
+        if source is not None:
+            tracks = source.fit_tracks(tracks)
+        speech = encode_speech(tracks, self._encode_voice)
+        negative = self.config.negative_prompt if scene.negative_prompt is None else scene.negative_prompt
+        schedule = conversation.schedule
+        activity = voice_activity(tracks, speech.num_frames, gains=track_gains(conversation, tracks))
+        activity &= schedule.speaking(speech.num_frames)
+        prompts = dict.fromkeys([scene.prompt, *(span.prompt for span in schedule.prompts)])
+        texts = {prompt: self.components.encode_text([prompt, negative]) for prompt in prompts}
+        return PreparedScene(
+            pixels,
+            masks,
+            speech,
+            conversation.mix() if source is None else source.fit_sound(conversation.mix()),
+            texts[scene.prompt],
+            schedule,
+            texts,
+            frame_loudness(tracks, speech.num_frames),
+            {
+                **scene_rows(scene, conversation, pixels, masks, negative, speech.num_frames),
+                **source_rows(source, scene, speech.num_frames),
+            },
+            activity,
+            # zero samples have their own features already
+            VoiceGate.of(activity | ~tracks.any(axis=1, keepdims=True), silent_features(self._encode_voice)),
+            source,
+            pictures,
+        )
+
+    def _pictures(self, schedule: Schedule, target: Size) -> tuple[ReferencePicture, ...]:
+        """Later pictures of a scene at the video's size."""
+        found = []
+        for before, setting in pairwise(schedule.settings):
+            if setting.image is before.image and setting.boxes == before.boxes:
+                continue
+            picture = load_image(setting.image, "cue.image")
+            check_boxes(setting.boxes or (), picture.width, picture.height)
+            boxes = setting.boxes or default_boxes(picture.width, picture.height, schedule.num_speakers)
+            pixels, fit = fit_picture(picture, target)
+            found.append(
+                ReferencePicture(setting.start, pixels, person_masks(boxes, fit, self.components.spatial_stride))
+            )
+        return tuple(found)
+
+    def stream(
+        self,
+        scene: Scene | PreparedScene,
+        *,
+        size: Size | None = None,
+        generator: torch.Generator | None = None,
+        seed: int | None = None,
+        work: WorkFolder | str | Path | None = None,
+        progress: ProgressCallback | None = None,
+        observer: ClipObserver | None = None,
+        **choices: Unpack[RunChoices],
+    ) -> Iterator[ClipOutput]:
+        """Make the video clip by clip; each is given out as soon as it is finished.
+
+        Args:
+            scene: what is wanted, or what `prepare` made of it.
+            size: (height, width) as in `prepare`.
+            generator: source of all noise, drawn from by one clip after the other.
+            seed: instead of `generator`: each clip has a generator of its own, made from the seed and its number. The
+                first clip is the one that `torch.Generator().manual_seed(seed)` gives.
+            work: folder that keeps every finished clip, so that the run can be taken up after it was stopped in
+                whatever way, and an edited scene need not be made anew; see `WorkFolder`. Needs a seed; None is 0.
+            progress: told what happens.
+            observer: shown what the network sees in each clip (see `polytalk.pipeline.observing`).
+            choices: see `RunChoices`: num_inference_steps, guidance_scale, audio_guidance_scale, ...
+
+        Raises:
+            PolytalkError: at once, before any clip is made, when the scene or a choice is wrong, or the work folder is
+                another video's, damaged or in use.
+        """
+        settings = RunSettings.choose(self.config, **choices)
+        if generator is not None and (seed is not None or work is not None):
+            problem = "a generator that all clips draw from cannot be taken up in the middle"
+            raise PolytalkError("generator", problem, "Give a seed instead.")
+        report = progress or _ignore
+        prepared = self._prepared(scene, size, report)
+        run = None if work is None else self._open(WorkFolder.of(work), prepared, settings, seed or 0)
+        chain = ClipChain(
+            self.components,
+            self.config,
+            settings,
+            prepared,
+            generator,
+            report,
+            self.options,
+            seed=seed if run is None else seed or 0,
+            store=run,
+            observer=observer,
+        )
+        return _closing(chain, run)
+
+    def _open(self, work: WorkFolder, scene: PreparedScene, settings: RunSettings, seed: int) -> WorkRun:
+        if not scene.rows:
+            raise PolytalkError("work", "this scene was not prepared by the pipeline", "Use what `prepare` gives.")
+        if self.options.parallel is not None:
+            raise PolytalkError(
+                "work", "several processes cannot share a work folder", "Use one process, or no folder."
+            )
+        inputs = Inputs(run_inputs(self.components, self.config, settings, self.options), scene.rows)
+        speaking = None if self.options.compile else scene.loudness
+        planner = planner_for(scene, settings, self.options, self.config.trained_voices)
+        return work.open(inputs, planner, scene.num_frames, seed=seed, speaking=speaking)
+
+    def __call__(
+        self,
+        scene: Scene | PreparedScene,
+        *,
+        size: Size | None = None,
+        generator: torch.Generator | None = None,
+        seed: int | None = None,
+        work: WorkFolder | str | Path | None = None,
+        progress: ProgressCallback | None = None,
+        **choices: Unpack[RunChoices],
+    ) -> TalkOutput:
+        """Make the whole video; arguments and errors as in `stream`."""
+        RunSettings.choose(self.config, **choices)  # refuse wrong choices before the scene is read
+        prepared = self._prepared(scene, size, progress or _ignore)
+        clips = self.stream(prepared, generator=generator, seed=seed, work=work, progress=progress, **choices)
+        frames = np.concatenate([clip.frames for clip in clips])
+        return TalkOutput(frames, FPS, prepared.sound.samples, prepared.sound.sample_rate)
+
+    def _prepared(self, scene: Scene | PreparedScene, size: Size | None, report: ProgressCallback) -> PreparedScene:
+        if isinstance(scene, PreparedScene):
+            return scene
+        report(Progress(Stage.PREPARE))
+        return self.prepare(scene, size)
+
+    def _encode_voice(self, samples: Tensor) -> Tensor:
+        """Normalised 16 kHz sound (n,) to features (frames, layers, channels)."""
+        return self.components.encode_speech(samples[None], num_feature_frames(len(samples)))[0]
+
+
+def _closing(chain: ClipChain, run: WorkRun | None) -> Iterator[ClipOutput]:
+    """The chain's clips; the work folder is let go with the last, or when the caller drops the iterator."""
+    with run or nullcontext():
+        yield from chain
+
+
+def _ignore(event: Progress) -> None:
+    """No progress is shown."""
+
+
+def _checked_size(size: Size) -> Size:
+    height, width = size
+    if height < 16 or width < 16 or height % 16 or width % 16:
+        raise PolytalkError("size", f"{width} × {height} pixels", "Both sides must be multiples of 16.")
+    return height, width

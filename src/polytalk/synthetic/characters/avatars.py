@@ -1,0 +1,361 @@
+"""Cartoon avatars of the package python-avatars with a mouth of our own.
+
+The package (MIT; drawings after Pablo Stanley's avataaars, free for any use) has 13 fixed mouths. Here the avatar is
+rendered once without a mouth, in layers (trunk, head, eyes open and closed, brows, hair) that then move as the pose
+says; the mouth is `vector_mouth.Mouth`, so that the ground truth is as exact as the vector people's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import skia
+
+from polytalk.errors import PolytalkError
+from polytalk.synthetic.characters.character import FaceGeometry, Pose
+from polytalk.synthetic.characters.vector.body import Body
+from polytalk.synthetic.characters.vector.kit import Brush, Colour, argb, brightness, darker, fill
+from polytalk.synthetic.characters.vector.mouth import Mouth
+
+POOL = 64
+"""Different avatars; each is rendered once per process (0.1 s) and kept (about 1 MB)."""
+RESOLUTION = 1.5
+"""Pixels rendered per unit of the drawing; a head is 150 units high."""
+CENTRE_X, CENTRE_Y, HEIGHT = 132.0, 111.0, 150.0
+"""Centre and height (chin to crown) of the head in the drawing."""
+MOUTH_Y, FACE_Y = 156.0, 118.0
+"""Height of the mouth's and of the eyes' middle in the drawing."""
+CANVAS = (264, 280)
+
+TOPS: dict[str, str] = {
+    "BIG_HAIR": "big {} hair",
+    "BOB": "a {} bob",
+    "BUN": "{} hair in a bun",
+    "CAESAR": "short {} hair",
+    "CAESAR_SIDE_PART": "short {} hair",
+    "CURLY": "long curly {} hair",
+    "CURVY": "long wavy {} hair",
+    "DREADS": "{} dreadlocks",
+    "FRIZZLE": "frizzy {} hair",
+    "FRO": "a {} afro",
+    "LONG_NOT_TOO_LONG": "long {} hair",
+    "MIA_WALLACE": "a {} bob with a fringe",
+    "SHAGGY": "shaggy {} hair",
+    "SHAGGY_MULLET": "a shaggy {} mullet",
+    "SHAVED_SIDES": "{} hair with shaved sides",
+    "SHORT_CURLY": "short curly {} hair",
+    "SHORT_DREADS_1": "short {} dreadlocks",
+    "SHORT_FLAT": "short {} hair",
+    "SHORT_ROUND": "short {} hair",
+    "SHORT_WAVED": "short wavy {} hair",
+    "SIDES": "a bald crown and {} hair",
+    "STRAIGHT_1": "long straight {} hair",
+    "STRAIGHT_2": "long {} hair",
+    "STRAIGHT_STRAND": "{} hair with a strand",
+    "NONE": "a bald head",
+    "BUZZCUT": "very short {} hair",
+    "PIXIE": "a {} pixie cut",
+    "POMPADOUR": "a {} pompadour",
+    "QUIFF": "swept-up {} hair",
+}
+"""Hair types used -> how a prompt calls them."""
+CLOTHES: dict[str, str] = {
+    "BLAZER_SHIRT": "a black blazer",
+    "BLAZER_SWEATER": "a blazer over a {} sweater",
+    "COLLAR_SWEATER": "a {} sweater",
+    "HOODIE": "a {} hoodie",
+    "OVERALL": "{} overalls",
+    "SHIRT_CREW_NECK": "a {} T-shirt",
+    "SHIRT_SCOOP_NECK": "a {} top",
+    "SHIRT_V_NECK": "a {} V-neck shirt",
+}
+CLOTH_COLOURS = {
+    "BLACK": "black",
+    "BLUE_01": "light blue",
+    "BLUE_02": "blue",
+    "BLUE_03": "dark blue",
+    "GRAY_01": "white",
+    "GRAY_02": "grey",
+    "HEATHER": "slate grey",
+    "PASTEL_GREEN": "mint green",
+    "PASTEL_YELLOW": "pale yellow",
+    "PINK": "pink",
+    "RED": "red",
+}
+HAIR_COLOURS = {
+    "AUBURN": "auburn",
+    "BLACK": "black",
+    "BLONDE": "blonde",
+    "BLONDE_GOLDEN": "golden",
+    "BROWN": "brown",
+    "BROWN_DARK": "dark brown",
+    "PASTEL_PINK": "pink",
+    "PLATINUM": "platinum",
+    "RED": "red",
+    "SILVER_GRAY": "silver",
+}
+GLASSES = ("PRESCRIPTION_1", "PRESCRIPTION_2", "ROUND")
+EYES = ("DEFAULT", "DEFAULT", "DEFAULT", "SQUINT", "SURPRISED", "HAPPY")
+BROWS = ("DEFAULT", "DEFAULT_NATURAL", "FLAT_NATURAL", "RAISED_EXCITED_NATURAL", "RAISED_EXCITED")
+
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise PolytalkError(
+            "avatars", f"the package {name} is not installed", 'install it with `pip install "polytalk[sources]"`'
+        ) from error
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A cut-out picture and where it lies in the drawing."""
+
+    image: skia.Image
+    box: skia.Rect
+
+    def draw(self, canvas: skia.Canvas, dx: float = 0.0, dy: float = 0.0, squash: float = 1.0) -> None:
+        """Draw it, shifted (units of the drawing) and squashed towards the height of the eyes."""
+        box = self.box
+        top, bottom = (FACE_Y + squash * (y - FACE_Y) + dy for y in (box.top(), box.bottom()))
+        target = skia.Rect.MakeLTRB(box.left() + dx, top, box.right() + dx, bottom)
+        canvas.drawImageRect(
+            self.image, target, skia.SamplingOptions(skia.FilterMode.kLinear, skia.MipmapMode.kNearest)
+        )
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The layers of one avatar."""
+
+    trunk: Layer | None
+    skull: Layer | None
+    nose: Layer | None
+    eyes: Layer | None
+    lids: Layer | None
+    brows: Layer | None
+    top: Layer | None
+    skin: Colour
+    words: str
+    crown: float
+    """Top of the hair in the drawing."""
+
+
+def head_mask(shape: tuple[int, int]) -> np.ndarray:
+    """(height, width) 1 where the bare head (with ears, without neck) is in a rendered drawing, soft at the chin."""
+    y, x = (np.mgrid[: shape[0], : shape[1]] + 0.5) / RESOLUTION
+    chin = 56.5 - np.hypot(x - CENTRE_X, y - 130)
+    return np.clip(np.where(y < 136, 1.0, 0.5 + RESOLUTION * chin), 0, 1)
+
+
+def cut_layer(pixels: np.ndarray) -> Layer | None:
+    """Layer of the part of a premultiplied RGBA picture (height, width, 4; uint8) that is not empty."""
+    rows, columns = np.flatnonzero(pixels[..., 3].any(axis=1)), np.flatnonzero(pixels[..., 3].any(axis=0))
+    if not len(rows):
+        return None
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    part = np.ascontiguousarray(pixels[top:bottom, left:right][..., [2, 1, 0, 3]])  # as `vector_kit.raster`
+    image = skia.Image.fromarray(part, skia.kBGRA_8888_ColorType, skia.kPremul_AlphaType).withDefaultMipmaps()
+    return Layer(image, skia.Rect.MakeLTRB(*(float(side) / RESOLUTION for side in (left, top, right, bottom))))
+
+
+def _render(svg: ET.Element, keep: tuple[str, ...]) -> np.ndarray:
+    """Premultiplied RGBA picture of the groups in `keep` (Body, Clothing, Nose, Eyes, Eyebrow, Top) alone."""
+    resvg = _package("resvg_py")
+    root = ET.fromstring(ET.tostring(svg))
+    names = {"Body", "Clothing", "Mouth", "Nose", "Eyes", "Eyebrow", "Top"} - set(keep)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.get("id", "").removeprefix("transparent_") in names:
+                parent.remove(child)
+    width, height = (round(RESOLUTION * side) for side in CANVAS)
+    data = resvg.svg_to_bytes(
+        svg_string=ET.tostring(root, encoding="unicode"), width=width, height=height, skip_system_fonts=True
+    )
+    image = skia.Image.MakeFromEncoded(skia.Data.MakeWithCopy(bytes(data)))
+    pixels = np.zeros((height, width, 4), np.uint8)
+    info = skia.ImageInfo.Make(width, height, skia.kRGBA_8888_ColorType, skia.kPremul_AlphaType)
+    image.readPixels(info, pixels, pixels.strides[0], 0, 0)
+    return pixels
+
+
+@functools.lru_cache(maxsize=POOL)
+def render_sheet(number: int) -> Sheet:
+    """Layers of avatar `number`; the same number gives the same avatar.
+
+    Raises:
+        PolytalkError: python-avatars or resvg-py is not installed.
+    """
+    pa = _package("python_avatars")
+    rng = np.random.default_rng(900_000 + number)
+
+    def pick(names: Any) -> str:
+        names = list(names)
+        return str(names[rng.integers(len(names))])
+
+    top, cloth, cloth_colour, hair = pick(TOPS), pick(CLOTHES), pick(CLOTH_COLOURS), pick(HAIR_COLOURS)
+    skin = pick(("TANNED", "PALE", "PALE", "LIGHT", "LIGHT", "BROWN", "BROWN", "DARK_BROWN", "BLACK"))
+    glasses = pick(GLASSES) if rng.random() < 0.25 else "NONE"
+    beard = (
+        pick(("BEARD_LIGHT", "BEARD_MEDIUM"))
+        if top in ("NONE", "SIDES", "SHORT_FLAT", "CAESAR") and rng.random() < 0.5
+        else "NONE"
+    )
+
+    def svg(**changes: Any) -> ET.Element:
+        avatar = pa.Avatar(
+            style=pa.AvatarStyle.TRANSPARENT,
+            top=pa.HairType[top],
+            eyes=pa.EyeType[changes.get("eyes", eyes)],
+            eyebrows=pa.EyebrowType[brows],
+            nose=pa.NoseType[nose],
+            facial_hair=pa.FacialHairType[beard],
+            skin_color=pa.SkinColor[skin],
+            hair_color=pa.HairColor[hair],
+            facial_hair_color=pa.HairColor[hair],
+            accessory=pa.AccessoryType[glasses],
+            clothing=pa.ClothingType[cloth],
+            clothing_color=pa.ClothingColor[cloth_colour],
+        )
+        return ET.fromstring(avatar.render())
+
+    eyes, brows, nose = pick(EYES), pick(BROWS), pick(("DEFAULT", "DEFAULT", "SMALL", "WIDE"))
+    plain = svg()
+    body = _render(plain, ("Body",))
+    mask = head_mask(body.shape[:2])
+    skull, trunk = body.copy(), _render(plain, ("Body", "Clothing"))
+    skull = np.round(skull * mask[..., None]).astype(np.uint8)
+    # under the head the trunk keeps the neck only: what the head leaves when it tilts must not show a second head
+    y = (np.arange(body.shape[0]) + 0.5) / RESOLUTION
+    x = (np.arange(body.shape[1]) + 0.5) / RESOLUTION
+    neck = (y[:, None] > 150) & ((np.abs(x[None] - CENTRE_X) < 24) | (y[:, None] > 188))
+    trunk[~neck] = 0
+    hex_skin = pa.SkinColor[skin].value
+    hair_words = TOPS[top].format(HAIR_COLOURS[hair])
+    extras = [", a beard" if beard != "NONE" else "", ", glasses" if glasses != "NONE" else ""]
+    tall = cut_layer(_render(plain, ("Top",)))
+    return Sheet(
+        trunk=cut_layer(trunk),
+        skull=cut_layer(skull),
+        nose=cut_layer(_render(plain, ("Nose",))),
+        eyes=cut_layer(_render(plain, ("Eyes",))),
+        lids=cut_layer(_render(svg(eyes="CLOSED"), ("Eyes",))),
+        brows=cut_layer(_render(plain, ("Eyebrow",))),
+        top=tall,
+        skin=tuple(int(hex_skin[i : i + 2], 16) / 255 for i in (1, 3, 5)),  # type: ignore[arg-type]
+        words=f"{hair_words}{''.join(extras)} and {CLOTHES[cloth].format(CLOTH_COLOURS[cloth_colour])}",
+        crown=min(36.0, tall.box.top() if tall is not None else 36.0),
+    )
+
+
+class AvatarPerson:
+    """A cartoon avatar. See `Character`."""
+
+    style = "avatar"
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.sheet = sheet = render_sheet(int(rng.integers(POOL)))
+        brush = Brush("flat", 1.0, 0.0, 0)
+        lips = rng.random() < 0.6
+        self.mouth = Mouth.drawn(
+            rng, brush, sheet.skin, float(rng.uniform(0.26, 0.31)), float(rng.uniform(0.1, 0.9)), lips=lips
+        )
+        if not lips:  # a line that shows on dark skin too
+            self.mouth.line.setColor(argb(darker(sheet.skin, 0.75 if brightness(sheet.skin) > 0.4 else 0.55)))
+        self.below = fill(self._cloth_colour())
+        body = Body.drawn(rng, brush, sheet.skin, 0.6, 0.15)  # lends its hand
+        self.body = dataclasses.replace(body, sleeve_paint=self.below)
+
+    def _cloth_colour(self) -> Colour:
+        """Colour of the clothes at the drawing's lower edge, which continues below it."""
+        trunk = self.sheet.trunk
+        assert trunk is not None
+        row = trunk.image.toarray(colorType=skia.kRGBA_8888_ColorType)[-3]
+        colour = np.median(row[row[:, 3] > 250][:, :3], axis=0) / 255
+        return float(colour[0]), float(colour[1]), float(colour[2])
+
+    def _to_drawing(self, canvas: skia.Canvas, pose: Pose) -> None:
+        scale = pose.size / HEIGHT
+        canvas.translate(pose.x, pose.y)
+        canvas.scale(scale, scale)
+
+    def _shift(self, pose: Pose) -> tuple[float, float]:
+        """Shift of the features by turn and nod, in units of the drawing."""
+        return 13.0 * pose.yaw, 8.0 * pose.pitch
+
+    def draw(self, canvas: skia.Canvas, pose: Pose) -> None:
+        """See `Character`."""
+        sheet = self.sheet
+        canvas.save()
+        self._to_drawing(canvas, pose)
+        canvas.save()
+        canvas.translate(-CENTRE_X - pose.lean * HEIGHT, -CENTRE_Y)
+        if sheet.trunk is not None:
+            canvas.drawRect(skia.Rect.MakeLTRB(32, 278, 232, 900), self.below)
+            sheet.trunk.draw(canvas)
+        canvas.restore()
+        self._turn_head(canvas, pose)
+        dx, dy = self._shift(pose)
+        for layer, share in ((sheet.skull, 0.0), (sheet.nose, 1.25)):
+            if layer is not None:
+                layer.draw(canvas, share * dx, share * dy)
+        self._draw_eyes(canvas, pose, dx, dy)
+        if sheet.top is not None:
+            sheet.top.draw(canvas)  # its cut-out fits the skull, so it stays on it
+        canvas.translate(CENTRE_X + dx, MOUTH_Y + dy)
+        canvas.scale(HEIGHT, HEIGHT)
+        self.mouth.draw(canvas, pose)
+        canvas.restore()
+        canvas.save()
+        canvas.translate(pose.x - pose.lean * pose.size, pose.y)
+        canvas.scale(pose.size, pose.size)
+        self.body.draw_hand(canvas, pose)
+        canvas.restore()
+
+    def _turn_head(self, canvas: skia.Canvas, pose: Pose) -> None:
+        """Tilt about the top of the neck and stretch the lower face a little with the jaw."""
+        canvas.translate(0, 0.45 * HEIGHT)
+        canvas.rotate(float(np.degrees(pose.roll)))
+        canvas.translate(-CENTRE_X, -0.45 * HEIGHT - CENTRE_Y)
+
+    def _draw_eyes(self, canvas: skia.Canvas, pose: Pose, dx: float, dy: float) -> None:
+        sheet = self.sheet
+        if pose.blink > 0.75 and sheet.lids is not None:
+            sheet.lids.draw(canvas, dx, dy)
+        elif sheet.eyes is not None:
+            sheet.eyes.draw(canvas, dx + 3.5 * pose.gaze_x, dy + 2.5 * pose.gaze_y, 1.0 - 0.8 * pose.blink)
+        if sheet.brows is not None:
+            sheet.brows.draw(canvas, dx, dy - 4.5 * pose.brow)
+
+    def geometry(self, pose: Pose) -> FaceGeometry:
+        """See `Character`."""
+        reach, above, below = self.mouth.reach()
+        dx, dy = self._shift(pose)
+        x, y = (CENTRE_X + dx, MOUTH_Y + dy)
+        matrix = self._head_matrix(pose)
+        mouth = skia.Rect.MakeLTRB(x - reach * HEIGHT, y - above * HEIGHT, x + reach * HEIGHT, y + below * HEIGHT)
+        face = skia.Rect.MakeLTRB(66, self.sheet.crown, 198, 187)
+        boxes = [matrix.mapRect(each) for each in (mouth, face)]
+        first, second = ((box.left(), box.top(), box.right(), box.bottom()) for box in boxes)
+        return FaceGeometry(mouth=first, face=second)
+
+    @staticmethod
+    def _head_matrix(pose: Pose) -> skia.Matrix:
+        matrix = skia.Matrix()
+        matrix.setTranslate(-CENTRE_X, -0.45 * HEIGHT - CENTRE_Y)
+        matrix.postRotate(float(np.degrees(pose.roll)))
+        matrix.postTranslate(0, 0.45 * HEIGHT)
+        matrix.postScale(pose.size / HEIGHT, pose.size / HEIGHT)
+        matrix.postTranslate(pose.x, pose.y)
+        return matrix
+
+    def describe(self) -> str:
+        """See `Character`."""
+        return f"a cartoon person with {self.sheet.words}".replace(" a auburn", " an auburn")

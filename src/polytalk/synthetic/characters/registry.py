@@ -1,0 +1,81 @@
+"""Every source of characters, by name: vector people and animals here, others add themselves with `register`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from polytalk.synthetic.characters.character import Character
+from polytalk.synthetic.characters.vector.animal import Animal
+from polytalk.synthetic.characters.vector.kit import STYLES
+from polytalk.synthetic.characters.vector.person import Person
+
+CharacterSource = Callable[[np.random.Generator], Character]
+"""Builds somebody; equal generators build equal people."""
+
+
+def head(rng: np.random.Generator) -> Character:
+    """Somebody with a 3-D head."""
+    from polytalk.synthetic.characters.heads.head import Head3D
+
+    return Head3D(rng)
+
+
+def avatar(rng: np.random.Generator) -> Character:
+    """A cartoon avatar.
+
+    Raises:
+        PolytalkError: python-avatars or resvg-py is not installed.
+    """
+    from polytalk.synthetic.characters.avatars import AvatarPerson
+
+    return AvatarPerson(rng)
+
+
+def portrait(rng: np.random.Generator) -> Character:
+    """The built-in portrait (scikit-image's picture of Eileen Collins, NASA, public domain)."""
+    from polytalk.synthetic.characters.photos.person import PhotoPerson, builtin_portraits
+
+    return PhotoPerson(rng, builtin_portraits())
+
+
+SOURCES: dict[str, CharacterSource] = {
+    **{f"{style} person": partial(Person, style=style) for style in STYLES},
+    **{f"{style} animal": partial(Animal, style=style) for style in STYLES},
+    "3-D person": head,
+    "avatar": avatar,
+    "portrait": portrait,
+}
+"""Name of a source (as in `SceneConfig.sources`) -> what builds its characters."""
+
+
+def register(name: str, source: CharacterSource) -> None:
+    """Add a source under a new name, so that `SceneConfig.sources` may weigh it.
+
+    Raises:
+        ValueError: the name is taken by another source.
+    """
+    if SOURCES.get(name, source) is not source:
+        raise ValueError(f"the character source {name!r} exists already")
+    SOURCES[name] = source
+
+
+def register_portraits(folder: Path | str, name: str = "portraits") -> CharacterSource:
+    """Register the pictures of a folder (see `photos.load_portraits`) as a source of characters.
+
+    Raises:
+        PolytalkError: the folder holds no picture with a sidecar, or a sidecar is wrong.
+        ValueError: the name is taken.
+    """
+    from polytalk.synthetic.characters.photos.person import PhotoPerson, load_portraits
+
+    portraits = load_portraits(Path(folder))
+
+    def source(rng: np.random.Generator) -> Character:
+        return PhotoPerson(rng, portraits)
+
+    register(name, source)
+    return source
