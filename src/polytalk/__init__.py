@@ -10,6 +10,7 @@ from polytalk.scene import Box, Cue, Scene, Speaker, Utterance
 if TYPE_CHECKING:
     from polytalk.pipeline.multitalk import MultiTalkPipeline
 
+__version__ = "0.1.0"
 __all__ = ["Box", "Cue", "MultiTalkPipeline", "PolytalkError", "Scene", "Speaker", "Utterance"]
 
 

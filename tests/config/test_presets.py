@@ -3,10 +3,11 @@
 import pytest
 from tiny_model import TINY, scene, tiny_pipeline
 
-from polytalk.config.pipeline import PipelineConfig, RunSettings
+from polytalk.config.pipeline import PipelineConfig
 from polytalk.config.presets import MINI_PRESETS, PRESET_NAMES, PRESETS, check_preset, find_preset
 from polytalk.diffusion import FlowMatchingSchedule
 from polytalk.errors import PolytalkError
+from polytalk.pipeline.settings import RunSettings
 from polytalk.weights.catalogue import CATALOGUE
 
 

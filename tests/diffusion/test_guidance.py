@@ -85,7 +85,7 @@ def test_momentum_belongs_to_one_clip():
 def test_impossible_scales_are_refused(scale):
     with pytest.raises(PolytalkError, match="guidance"):
         Guidance(scale, 1)
-    with pytest.raises(PolytalkError, match="audio guidance"):
+    with pytest.raises(PolytalkError, match="audio_guidance_scale"):
         Guidance(1, scale)
 
 

@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 from tiny_model import tiny_pipeline
 
-from polytalk.config.pipeline import RunSettings
 from polytalk.evaluation.reports.crossing import MODES, crossing_scenes, evaluate_crossing, render_crossing, right_masks
+from polytalk.pipeline.settings import RunSettings
 
 
 @pytest.fixture(scope="module")

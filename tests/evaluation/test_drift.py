@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from polytalk import PolytalkError
-from polytalk.config.pipeline import PipelineConfig, RunSettings
+from polytalk.config.pipeline import PipelineConfig
 from polytalk.evaluation.readers.mouth_reader import MouthReader
 from polytalk.evaluation.reports.drift import MEASURES, WAYS, DriftMeter, DriftReport, drift_scenes, video_length
+from polytalk.pipeline.settings import RunSettings
 
 CLIPS = 3
 

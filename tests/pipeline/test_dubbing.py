@@ -81,8 +81,8 @@ def test_latents_outside_are_the_sources_own_at_the_end_of_every_clip():
 
 
 def pipe_clips(pipe, prepared):
-    from polytalk.config.pipeline import RunSettings
-    from polytalk.pipeline.clip_loop import plan_clips
+    from polytalk.pipeline.clip_plan import plan_clips
+    from polytalk.pipeline.settings import RunSettings
 
     return plan_clips(prepared, RunSettings.choose(pipe.config), pipe.options, None)
 
@@ -187,16 +187,3 @@ def test_the_released_family_dubs_too(tmp_path, carry_over):
     kept = outside(still_boxes(pipe, source))
     np.testing.assert_array_equal(out.frames[:, kept], source[:, kept])
     assert (out.frames[6:][:, ~kept] != source[6:][:, ~kept]).mean() > 0.3
-
-
-def test_the_condition_shows_the_picture_or_the_sources_frames():
-    pipe, source = tiny_pipeline(motion_frames=5), film(9)
-    prepared = pipe.prepare(dubbed(source), SIZE)
-    (clip,) = pipe_clips(pipe, prepared)
-    condition = torch.randn(1, 4 + 16, 3, 4, 6)
-    still = prepared.source.guide(pipe.components, clip)
-    assert still.fill(condition, 1) is condition
-    moving = dataclasses.replace(still, shows_frames=True).fill(condition, 1)
-    torch.testing.assert_close(moving[:, 4:, 1:], still.source.latents[:, :, 1:])
-    torch.testing.assert_close(moving[:, :, :1], condition[:, :, :1])
-    torch.testing.assert_close(moving[:, :4], condition[:, :4])

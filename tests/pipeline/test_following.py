@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from tiny_model import tiny_pipeline, voice
 
 from polytalk import Scene, Speaker
-from polytalk.config.pipeline import RunSettings
-from polytalk.pipeline.clip_loop import ClipChain
+from polytalk.pipeline.clip_loop import ClipLoop
 from polytalk.pipeline.following import (
     Appearance,
     follow,
@@ -23,6 +22,7 @@ from polytalk.pipeline.following import (
     tokens_to_masks,
     without_specks,
 )
+from polytalk.pipeline.settings import RunSettings
 from polytalk.synthetic.scenes import DrawnClip, SceneConfig, draw_clip
 from polytalk.units import to_network
 
@@ -227,7 +227,7 @@ def test_leaving_a_place():
     assert have_moved(masks, torch.stack([masks[0], masks[1].roll(8, dims=-1)]))
 
 
-class ShownCrossing(ClipChain):
+class ShownCrossing(ClipLoop):
     """Clips that are all there already: in the second one people change sides. The truth stands in for the labels."""
 
     drawn: DrawnClip
@@ -237,12 +237,12 @@ class ShownCrossing(ClipChain):
         if clip.index == 1:
             frames = [0] * clip.motion_frames + [16] * (clip.num_frames - 2 * clip.motion_frames)
             frames += [32] * (clip.num_frames - len(frames))
-        masks = self.masks
-        super()._make(clip)
-        if self._labels is not None:
+        masks = self.state.masks
+        _, labels = super()._make(clip)
+        if labels is not None:
             owner, seen = (truth(self.drawn.masks[frames[place]]) for place in (0, -5))
-            self._labels = classes(owner, masks, seen)
-        return torch.cat([to_network(self.drawn.frames[frame]) for frame in frames], dim=2)
+            labels = classes(owner, masks, seen)
+        return torch.cat([to_network(self.drawn.frames[frame]) for frame in frames], dim=2), labels
 
 
 def shown_crossing(**choices):
@@ -251,30 +251,30 @@ def shown_crossing(**choices):
     prepared = pipe.prepare(talk, clip.reference.shape[:2])
     prepared = dataclasses.replace(prepared, masks=torch.from_numpy(clip.reference_masks), loudness=None)
     settings = RunSettings.choose(pipe.config)
-    chain = ShownCrossing(pipe.components, pipe.config, settings, prepared, None, lambda _: None, seed=0)
-    chain.drawn = clip
-    return chain
+    loop = ShownCrossing(pipe.components, settings, prepared, None, lambda _: None, seed=0)
+    loop.drawn = clip
+    return loop
 
 
 @pytest.mark.parametrize("fill", ["reference", "zero"])
 def test_in_a_chain_of_clips_masks_follow_and_so_does_the_picture_of_the_condition(fill):
-    chain = shown_crossing(fill_condition=fill)
-    masks = [chain.masks]
-    for place, _ in enumerate(chain):
-        masks.append(chain.masks)
-        assert (chain.reference is not None) == (place >= 1 and fill == "reference")
+    loop = shown_crossing(fill_condition=fill)
+    masks = [loop.state.masks]
+    for place, _ in enumerate(loop):
+        masks.append(loop.state.masks)
+        assert (loop.state.reference is not None) == (place >= 1 and fill == "reference")
     assert len(masks) == 6
     for later in masks[2:]:
-        assert right_voices(later, chain.drawn, -1) == 1
+        assert right_voices(later, loop.drawn, -1) == 1
     again = shown_crossing(fill_condition=fill)
-    again._restore(chain.state())
-    for name, tensor in again.state().items():
-        assert torch.equal(tensor, chain.state()[name])
-    assert torch.equal(again._reference_picture(), chain._reference_picture())
+    again.state.restore(loop.state.to_tensors())
+    for name, tensor in again.state.to_tensors().items():
+        assert torch.equal(tensor, loop.state.to_tensors()[name])
+    assert torch.equal(again.reference_picture(), loop.reference_picture())
 
 
 def test_in_a_chain_fixed_masks_stay():
-    chain = shown_crossing(carry_masks=False)
-    for _ in chain:
-        assert torch.equal(chain.masks, torch.from_numpy(chain.drawn.reference_masks))
-    assert right_voices(chain.masks, chain.drawn, -1) == 0
+    loop = shown_crossing(carry_masks=False)
+    for _ in loop:
+        assert torch.equal(loop.state.masks, torch.from_numpy(loop.drawn.reference_masks))
+    assert right_voices(loop.state.masks, loop.drawn, -1) == 0

@@ -214,9 +214,9 @@ def test_size_follows_the_picture_unless_given():
     [
         ({"num_inference_steps": 0}, "steps"),
         ({"guidance_scale": -1.0}, "guidance"),
-        ({"audio_guidance_scale": float("nan")}, "audio guidance"),
-        ({"clip_frames": 8}, "clip frames"),
-        ({"motion_frames": 33}, "motion frames"),
+        ({"audio_guidance_scale": float("nan")}, "audio_guidance_scale"),
+        ({"clip_frames": 8}, "clip_frames"),
+        ({"motion_frames": 33}, "motion_frames"),
         ({"shift": 0.0}, "shift"),
         ({"colour_strength": 2.0}, "colour_strength"),
     ],
@@ -250,7 +250,7 @@ def test_unknown_models_and_damaged_folders(tmp_path):
     [
         ({"speed": 11}, "speed"),
         ({"num_inference_steps": "many"}, "num_inference_steps"),
-        ({"clip_frames": 32}, "clip frames"),
+        ({"clip_frames": 32}, "clip_frames"),
         ({"fill_condition": "blue"}, "fill_condition"),
         ({"colour_strength": -1}, "colour_strength"),
     ],

@@ -9,10 +9,10 @@ import torch
 from tiny_model import SIZE, TINY, scene, tiny_components, tiny_pipeline
 
 from polytalk import MultiTalkPipeline
-from polytalk.config.pipeline import RunSettings
 from polytalk.motion.idle import CHANNELS
 from polytalk.pipeline.motion import MotionPlan, heads
 from polytalk.pipeline.resume.folder import WorkFolder
+from polytalk.pipeline.settings import RunSettings
 from polytalk.postprocess import puppet
 from polytalk.postprocess.face import Eye, FacePoints
 from polytalk.scene.schedule import PromptSpan
@@ -111,7 +111,7 @@ def test_after_a_walk_left_means_who_came_there(pipe):
     spans = [PromptSpan(start, 1.6 + start, prompt) for start, prompt in turns]
     prepared = pipe.prepare(scene(seconds=3.2, boxes=True), SIZE)
     later = dataclasses.replace(prepared, schedule=SimpleNamespace(prompts=spans))
-    plan = MotionPlan.of(later, RunSettings.choose(pipe.config), pipe.components.transformer, 3, 80)
+    plan = MotionPlan.of(later, RunSettings.choose(pipe.config), 3, 80)
     shut = [float(track["blink"][54:62].min()) for track in plan.tracks]
     assert shut[1] > 0.9
     assert shut[0] < 0.5

@@ -11,8 +11,9 @@ from tiny_model import SIZE, picture, tiny_pipeline, voice
 
 from polytalk import Box, PolytalkError, Scene, Speaker
 from polytalk.config.index import released_config
-from polytalk.config.pipeline import PipelineConfig, RunSettings
-from polytalk.pipeline.clip_loop import plan_clips
+from polytalk.config.pipeline import PipelineConfig
+from polytalk.pipeline.clip_plan import plan_clips
+from polytalk.pipeline.settings import RunSettings
 from polytalk.pipeline.turns import Cast, cast_clip, entrances, warn_of_silenced
 
 
@@ -191,4 +192,4 @@ def test_the_released_model_knows_two_voices_and_lets_masks_follow():
     config = released_config("Wan2.1-I2V-14B-480P")
     assert config.trained_voices == 2
     assert config.carry_masks
-    assert not RunSettings.choose(config, carry_masks=False).carry_masks
+    assert not RunSettings.choose(config, carry_masks=False).config.carry_masks

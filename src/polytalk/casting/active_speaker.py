@@ -13,9 +13,10 @@ import numpy as np
 from PIL import Image
 
 from polytalk.errors import PolytalkError
-from polytalk.media.source_video import FPS, FrameSource
+from polytalk.media.source_video import FrameSource
 from polytalk.media.tracking import BoxTracker
 from polytalk.scene import Box
+from polytalk.units import FPS
 
 LONGEST = 60.0
 """Seconds of a video that are looked at."""

@@ -15,13 +15,12 @@ from polytalk.casting.active_speaker import mouth_motion, speaker_scores, voice_
 from polytalk.casting.found import FoundPerson
 from polytalk.casting.match import Match, exchange, match_voices, prominent
 from polytalk.casting.people.places import bodies_apart, extent, join_given, person_at, within
-from polytalk.conditioning.conversation import load_conversation
 from polytalk.conditioning.given_masks import given_masks
 from polytalk.conditioning.masks import default_boxes
+from polytalk.conditioning.opened import OpenedFiles
 from polytalk.conditioning.speech import conversation_tracks
 from polytalk.errors import PolytalkError
-from polytalk.media.image import load_image
-from polytalk.media.source_video import open_frames, shows_video
+from polytalk.media.source_video import shows_video
 from polytalk.scene import Box, Cue, Scene, Speaker
 from polytalk.units import SAMPLE_RATE
 
@@ -51,11 +50,6 @@ class CastProposal:
         """People who have neither a voice nor a place in the scene."""
         return self.match.bystanders if self.people else ()
 
-    def notes_of_pairs(self) -> list[str]:
-        """A sentence for each voice: whose it is, and why."""
-        names = self.scene.names
-        return [f"{names[pair.voice]}: {self.people[pair.person].name} ({pair.why})" for pair in self.match.pairs]
-
     def as_dict(self) -> dict[str, Any]:
         """What a saved scene says of its casting; JSON values, boxes as left, top, right, bottom."""
         voice_of = {pair.person: self.scene.names[pair.voice] for pair in self.match.pairs}
@@ -78,6 +72,7 @@ def cast_scene(
     points: Sequence[tuple[float, float]] = (),
     swap: bool = False,
     find: bool = True,
+    files: OpenedFiles | None = None,
 ) -> CastProposal:
     """Find the people of a scene's picture (of a video its first frame), and say which voice is whose.
 
@@ -91,11 +86,13 @@ def cast_scene(
         points: one for each speaker, x and y in the picture: the person there is meant.
         swap: exchange the people of the first two voices.
         find: off: nobody is looked for, places are as given or equal parts.
+        files: what has been opened already.
 
     Raises:
         PolytalkError: the picture cannot be read, a box leaves it, an assignment names nobody, a point shows nobody.
     """
-    picture = load_image(scene.image)
+    files = files or OpenedFiles()
+    picture = files.picture(scene.image)
     scene.check_boxes(picture.width, picture.height)
     if people is None:
         people = look_for_people(np.asarray(picture), len(scene.speakers)) if find else ()
@@ -106,13 +103,13 @@ def cast_scene(
     if assign:
         given = exchange(given, _assigned(assign, scene, len(seats.people)))
     names = [speaker.name for speaker in scene.speakers]
-    scores = _scores(scene, seats)
+    scores = _scores(scene, seats, files)
     match = match_voices(
         seats.people, names, given=given, caption=scene.prompt, scores=scores, listed=_is_listed(scene)
     )
     if swap:
         match = match.exchanged(0, 1)
-    return _proposal(scene, seats, match, moved=bool(assign or points or swap))
+    return _proposal(scene, seats, match, files, moved=bool(assign or points or swap))
 
 
 def person_as_dict(person: FoundPerson) -> dict[str, Any]:
@@ -194,7 +191,7 @@ def _given(
     return boxes, masks, notes
 
 
-def _proposal(scene: Scene, seats: _Seats, match: Match, *, moved: bool) -> CastProposal:
+def _proposal(scene: Scene, seats: _Seats, match: Match, files: OpenedFiles, *, moved: bool) -> CastProposal:
     notes = list(seats.notes)
     if seats.places == "parts" and not moved:
         return CastProposal(scene, seats.people, match, "parts", tuple(notes))
@@ -208,7 +205,7 @@ def _proposal(scene: Scene, seats: _Seats, match: Match, *, moved: bool) -> Cast
     listener = _listener(seats.people, match) if len(scene.speakers) == 1 else None
     cues = scene.cues
     if seats.places == "found":
-        cues, told = _cues_with_boxes(scene, match)
+        cues, told = _cues_with_boxes(scene, match, files)
         notes += told
     if listener is not None and all(cue.boxes is None for cue in cues):
         box, mask = outlines[listener]
@@ -241,13 +238,13 @@ def _listener(people: Sequence[FoundPerson], match: Match) -> int | None:
     return largest if areas[largest] >= LISTENER_SHARE * areas[match.pairs[0].person] else None
 
 
-def _cues_with_boxes(scene: Scene, match: Match) -> tuple[list[Cue], list[str]]:
+def _cues_with_boxes(scene: Scene, match: Match, files: OpenedFiles) -> tuple[list[Cue], list[str]]:
     """Later pictures, with their own people in the order from left to right that the first one has."""
     order = [pair.voice for pair in sorted(match.pairs, key=lambda pair: pair.person)]
     cues, notes = [], []
     for cue in scene.cues:
         if cue.image is not None and cue.boxes is None:
-            picture = load_image(cue.image, "cue.image")
+            picture = files.picture(cue.image, "cue.image")
             found = look_for_people(np.asarray(picture), len(order))
             boxes: Sequence[Box] = default_boxes(picture.width, picture.height, len(order))
             if len(found) >= len(order):
@@ -260,12 +257,12 @@ def _cues_with_boxes(scene: Scene, match: Match) -> tuple[list[Cue], list[str]]:
     return cues, notes
 
 
-def _scores(scene: Scene, seats: _Seats) -> np.ndarray | None:
+def _scores(scene: Scene, seats: _Seats, files: OpenedFiles) -> np.ndarray | None:
     """How well each mouth of a video follows each voice; None where there is no video, or words without sound."""
     if seats.places != "found" or len(seats.people) < 2 or not shows_video(scene.image) or _is_listed(scene):
         return None
-    tracks = conversation_tracks(load_conversation(scene))
-    motion = mouth_motion(open_frames(scene.image), [person.face for person in seats.people])
+    tracks = conversation_tracks(files.conversation(scene))
+    motion = mouth_motion(files.frames(scene.image), [person.face for person in seats.people])
     return speaker_scores(motion, voice_loudness(tracks, SAMPLE_RATE))
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from polytalk.errors import PolytalkError
-from polytalk.media.audio import MIN_SECONDS, Sound, limit_peak, load_audio, resample, sound_of
+from polytalk.media.audio import MIN_SECONDS, Sound, limit_peak, resample, sound_of
 from polytalk.scene import Scene, Utterance
 from polytalk.scene.schedule import TOLERANCE, Schedule, Turn, check_length, lay_out, track_starts
+from polytalk.tts.synthesizer import Synthesizer
+from polytalk.tts.voices import cast_voices
 
 Synthesiser = Callable[[str, str | None], Sound]
 """A text and the name of a voice (None: any) to its sound."""
+SoundReader = Callable[[Any, int | None, str], Sound]
+"""A file or samples, their rate in Hz, and what to call them in errors, to a sound; `sound_of` is one."""
 _FADE = 0.005
 """Seconds over which a cut out of a recording comes and goes, so that it does not click."""
 
@@ -51,39 +55,40 @@ class Conversation:
         return Sound(limit_peak(lay_down(placed, rate, min_seconds)), rate)
 
 
-def load_conversation(scene: Scene, synthesise: Synthesiser | None = None) -> Conversation:
+def load_conversation(
+    scene: Scene, synthesise: Synthesiser | None = None, *, read: SoundReader = sound_of
+) -> Conversation:
     """Read every sound that a scene names, and give each its time.
 
     Args:
         scene: with tracks, utterances, or tracks of some and utterances of others.
         synthesise: speaks the utterances that have only a text.
+        read: opens a sound; one that remembers opens each file once.
 
     Raises:
         PolytalkError: as `load_audio` and `lay_out`; a text without a synthesiser; a cut beyond its recording's end.
     """
-    tracks = load_voices(scene)
-    recordings: dict[Path, Sound] = {}
+    tracks = load_voices(scene, read)
     said = []
     for place, utterance in enumerate(scene.utterances):
         field = f"utterances[{place}]"
         if utterance.audio is None:
             said.append(_speak(scene, utterance, field, synthesise))
         else:
-            said.append(_load(utterance, field, recordings))
+            said.append(_load(utterance, field, read))
     lengths = [None if track is None else track.seconds for track in tracks]
     schedule = lay_out(scene, [sound.seconds for sound in said], lengths)
-    soundtrack = _soundtrack(scene, recordings)
+    soundtrack = _soundtrack(scene, read)
     return Conversation(schedule, (*(track for track in tracks if track is not None), *said), soundtrack)
 
 
-def _soundtrack(scene: Scene, recordings: dict[Path, Sound]) -> Sound | None:
+def _soundtrack(scene: Scene, read: SoundReader) -> Sound | None:
     given = scene.soundtrack
     if given is None:
         return None
     if isinstance(given, tuple):
-        samples, rate = given
-        return sound_of(samples, rate, "soundtrack")
-    return recordings.get(given) or load_audio(given, "soundtrack")
+        return read(*given, "soundtrack")
+    return read(given, None, "soundtrack")
 
 
 def lay_down(placed: list[tuple[float, np.ndarray]], sample_rate: int, min_seconds: float = 0.0) -> np.ndarray:
@@ -96,16 +101,8 @@ def lay_down(placed: list[tuple[float, np.ndarray]], sample_rate: int, min_secon
     return total
 
 
-def _load(utterance: Utterance, field: str, recordings: dict[Path, Sound]) -> Sound:
-    """An utterance's sound; every file is decoded once."""
-    audio = utterance.audio
-    if isinstance(audio, Path):
-        if audio not in recordings:
-            recordings[audio] = load_audio(audio, f"{field}.audio")
-        sound = recordings[audio]
-    else:
-        assert audio is not None
-        sound = sound_of(audio, utterance.sample_rate, f"{field}.audio")
+def _load(utterance: Utterance, field: str, read: SoundReader) -> Sound:
+    sound = read(utterance.audio, utterance.sample_rate, f"{field}.audio")
     return sound if utterance.cut is None else _cut(sound, utterance.cut, field)
 
 
@@ -134,41 +131,61 @@ def _speak(scene: Scene, utterance: Utterance, field: str, synthesise: Synthesis
     return sound_of(sound.samples, sound.sample_rate, field)
 
 
-def hear(scene: Scene, synthesise: Synthesiser | None = None) -> Conversation:
+def hear(
+    scene: Scene,
+    synthesise: Synthesiser | None = None,
+    *,
+    read: SoundReader = sound_of,
+    spoken: dict[tuple[str, str | None], Sound] | None = None,
+) -> Conversation:
     """Every sound of a scene at its time.
 
     Args:
         scene: what is asked for.
         synthesise: speaks utterances that have only a text; None: Polytalk's own, which gives everybody without a
             voice one of their own.
+        read: opens a sound; one that remembers opens each file once.
+        spoken: texts with their voices that have been spoken already; those that are spoken now are added.
 
     Raises:
         PolytalkError: as `load_conversation`; no such voice, or a text that it cannot read.
     """
     silent = [utterance for utterance in scene.utterances if utterance.audio is None]
     if synthesise is None and silent:
-        from polytalk.tts.synthesizer import Synthesizer
-        from polytalk.tts.voices import cast_voices
-
-        synthesise = Synthesizer()
-        people = sorted({scene.index_of(utterance) for utterance in silent})
-        cast = dict(zip(people, cast_voices([scene.speakers[person].voice for person in people]), strict=True))
-        speakers = [
-            dataclasses.replace(speaker, voice=cast.get(person, speaker.voice))
-            for person, speaker in enumerate(scene.speakers)
-        ]
-        scene = dataclasses.replace(scene, speakers=speakers)
-    return load_conversation(scene, synthesise)
+        scene, synthesise = _with_voices(scene, silent), Synthesizer()
+    if synthesise is not None and spoken is not None:
+        synthesise = _remembering(synthesise, spoken)
+    return load_conversation(scene, synthesise, read=read)
 
 
-def load_voices(scene: Scene) -> tuple[Sound | None, ...]:
+def _with_voices(scene: Scene, silent: Sequence[Utterance]) -> Scene:
+    """The scene in which everybody who speaks a text has a voice."""
+    people = sorted({scene.index_of(utterance) for utterance in silent})
+    cast = dict(zip(people, cast_voices([scene.speakers[person].voice for person in people]), strict=True))
+    speakers = [
+        dataclasses.replace(speaker, voice=cast.get(person, speaker.voice))
+        for person, speaker in enumerate(scene.speakers)
+    ]
+    return dataclasses.replace(scene, speakers=speakers)
+
+
+def _remembering(synthesise: Synthesiser, spoken: dict[tuple[str, str | None], Sound]) -> Synthesiser:
+    def speak(text: str, voice: str | None) -> Sound:
+        if (text, voice) not in spoken:
+            spoken[text, voice] = synthesise(text, voice)
+        return spoken[text, voice]
+
+    return speak
+
+
+def load_voices(scene: Scene, read: SoundReader = sound_of) -> tuple[Sound | None, ...]:
     """Everybody's sound at its own rate, in the order of `scene.speakers`; None for those who only listen.
 
     Raises:
         PolytalkError: as `load_audio`, naming the speaker by number.
     """
     return tuple(
-        None if speaker.audio is None else sound_of(speaker.audio, speaker.sample_rate, f"speaker {number}")
+        None if speaker.audio is None else read(speaker.audio, speaker.sample_rate, f"speaker {number}")
         for number, speaker in enumerate(scene.speakers, start=1)
     )
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from polytalk.errors import PolytalkError
 from polytalk.scene import Box
-from polytalk.units import Size
+from polytalk.units import PIXEL_STEP, Size
 
 # The released size classes, about 627² and 960² pixels: the key that a picture's height / width is compared with is
 # rounded in the release, so it is kept beside each size.
@@ -38,6 +38,20 @@ SIZES_MINI: dict[float, Size] = {
 SIZE_CLASSES = {"480p": SIZES_480, "720p": SIZES_720, "mini": SIZES_MINI}
 CUT_WARNING = 0.02
 """Share of a box that the crop may take before a warning."""
+
+
+def check_sides(size: Size) -> Size:
+    """A (height, width) that networks can take.
+
+    Raises:
+        PolytalkError: a side is no multiple of 16.
+    """
+    height, width = size
+    if any(side < PIXEL_STEP or side % PIXEL_STEP for side in size):
+        near = " × ".join(str(max(PIXEL_STEP, round(side / PIXEL_STEP) * PIXEL_STEP)) for side in (width, height))
+        problem = f"{width} × {height} has a side that is no multiple of {PIXEL_STEP}"
+        raise PolytalkError("size", problem, f"Both sides must be multiples of {PIXEL_STEP}, e.g. {near}.")
+    return height, width
 
 
 def choose_size(width: int, height: int, size_class: str = "mini") -> Size:

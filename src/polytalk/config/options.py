@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polytalk.config.knobs import MEMORY, MODEL, check_knobs, knob
 from polytalk.errors import PolytalkError
+from polytalk.units import DTYPES
 
 QUANTIZATIONS = ("int8", "int8-dynamic", "fp8", "int4")
 """Number formats that the blocks' linear layers can be converted to while loading."""
@@ -19,7 +21,6 @@ OFFLOADS = ("none", "model", "group", "stream")
 """Where weights wait until they are needed, from the fastest to the one that needs least memory."""
 STEP_CACHES = {"teacache": 0.2, "magcache": 0.12, "firstblock": 0.08}
 """Step caches and the threshold each takes by default."""
-VAE_DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -68,50 +69,89 @@ class LoadOptions:
         PolytalkError: naming the lever that is unknown, or the two that exclude each other.
     """
 
-    quantization: str | None = None
-    """"int8", "int8-dynamic", "fp8" or "int4" for the linear layers of the blocks. A file that is quantised is
-    recognised by itself."""
-    loras: tuple[LoraChoice, ...] = ()
-    """Adapters, laid over one another."""
-    offload: str = "none"
-    """"none": everything stays on the device. "model": each encoder comes to the device only while it works. "group":
-    blocks of the transformer and text encoder come one by one, too, the next one while one works. "stream": blocks are
-    read from disk one by one."""
-    layerwise_casting: bool = False
-    """Hold the blocks' weights in 8-bit floating point; each layer is cast back while it works."""
-    vae_tiling: bool = False
-    """Encode and decode video in overlapping tiles."""
-    vae_dtype: str | None = None
-    """Number format of the video autoencoder; None is the model's."""
-    compile: bool = False
-    """Compile the transformer's blocks; the first step takes a minute or so longer."""
-    attention_backend: str | None = None
-    """Attention kernel by diffusers' name, e.g. "_native_cudnn", "flash", "_flash_3", "sage"; None is PyTorch's."""
-    step_cache: str | None = None
-    """"teacache", "magcache" or "firstblock": leave out the blocks in steps that would hardly change anything."""
-    step_cache_threshold: float | None = None
-    """Change up to which a step is left out, larger is faster; None is the cache's default."""
-    step_cache_numbers: tuple[float, ...] | None = None
-    """For networks without published numbers, or in their place: TeaCache's polynomial, highest power first; MagCache's
-    ratios, one a step."""
-    branch_chunking: bool | None = None
-    """Run guidance's predictions one after the other inside each block: a block's weights come once a step, at the
-    activation memory of one prediction. None: where the transformer's weights are offloaded."""
-    parallel: ParallelChoice | None = None
-    """Share the work among processes."""
+    loras: tuple[LoraChoice, ...] = knob(
+        (),
+        "FILE or FILE:SCALE, an adapter to lay over the model; several are laid over one another.",
+        panel=MODEL,
+        flags=("--lora",),
+        typed=list[str],
+    )
+    quantization: str | None = knob(
+        None,
+        "int8, int8-dynamic, fp8 or int4: the blocks' weights in fewer bits. A file that is quantised is recognised by "
+        "itself.",
+        panel=MEMORY,
+    )
+    offload: str = knob(
+        "none",
+        "model: encoders wait in host memory. group: the blocks, too. stream: blocks are read from disk.",
+        panel=MEMORY,
+        shown_default="none",
+    )
+    branch_chunking: bool | None = knob(
+        None,
+        "Run guidance's predictions one after the other inside each block: a block's weights come once a step, at the "
+        "memory of one prediction.",
+        panel=MEMORY,
+        shown_default="with group and stream",
+    )
+    layerwise_casting: bool = knob(False, "Hold the blocks' weights in 8 bits, cast while they work.", panel=MEMORY)
+    vae_tiling: bool = knob(False, "Encode and decode video in tiles.", panel=MEMORY)
+    vae_dtype: str | None = knob(
+        None, "Number format of the video autoencoder.", panel=MEMORY, shown_default="the model's"
+    )
+    compile: bool = knob(False, "Compile the blocks: a slow start, then faster steps.", panel=MEMORY)
+    attention_backend: str | None = knob(
+        None,
+        "Attention kernel by diffusers' name, e.g. _native_cudnn, flash, _flash_3 or sage.",
+        panel=MEMORY,
+        flags=("--attention",),
+        shown_default="PyTorch's",
+        plans=False,
+    )
+    step_cache: str | None = knob(
+        None,
+        "teacache, magcache or firstblock, each also with :THRESHOLD; leave out steps that change little.",
+        panel=MEMORY,
+    )
+    step_cache_threshold: float | None = knob(
+        None,
+        "Change up to which a step is left out; larger is faster.",
+        panel=MEMORY,
+        shown_default="the cache's",
+        least=0,
+    )
+    step_cache_numbers: tuple[float, ...] | None = knob(
+        None,
+        "For networks without published numbers, or in their place: TeaCache's polynomial, highest power first; "
+        "MagCache's ratios, one a step.",
+        panel=MEMORY,
+        typed=list[float],
+        command_line=False,
+    )
+    parallel: ParallelChoice | None = knob(
+        None,
+        "Under torchrun: what the processes share, e.g. ulysses=4,guidance=2,fsdp; numbers multiply to theirs.",
+        panel=MEMORY,
+        typed=str,
+        shown_default="ulysses",
+        plans=False,
+    )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "loras", tuple(self.loras))
+        loras = tuple(LoraChoice.parse(lora) if isinstance(lora, str) else lora for lora in self.loras)
+        object.__setattr__(self, "loras", loras)
+        if isinstance(self.parallel, str):
+            object.__setattr__(self, "parallel", ParallelChoice.parse(self.parallel))
+        self._split_step_cache()
+        check_knobs(self)
         _check_choice("quantization", self.quantization, (None, *QUANTIZATIONS))
         _check_choice("offload", self.offload, OFFLOADS)
         _check_choice("step_cache", self.step_cache, (None, *STEP_CACHES))
-        _check_choice("vae_dtype", self.vae_dtype, (None, *VAE_DTYPES))
-        threshold = self.step_cache_threshold
-        if threshold is not None and not (threshold >= 0 and math.isfinite(threshold)):
-            raise PolytalkError("step_cache_threshold", f"it is {threshold}", "Give 0 (never skip) or more, e.g. 0.2.")
+        _check_choice("vae_dtype", self.vae_dtype, (None, *DTYPES))
         if self.step_cache_numbers is not None and self.step_cache not in ("teacache", "magcache"):
             raise PolytalkError("step_cache_numbers", f"{self.step_cache} takes none", "Use teacache or magcache.")
-        if threshold is not None and self.step_cache is None:
+        if self.step_cache_threshold is not None and self.step_cache is None:
             raise PolytalkError("step_cache_threshold", "there is no step cache", "Choose one with step_cache.")
         shares = self.parallel is not None and (self.parallel.context > 1 or self.parallel.fsdp)
         if shares and self.step_cache == "firstblock":
@@ -122,6 +162,19 @@ class LoadOptions:
             raise PolytalkError("layerwise_casting", problem, "Leave it out; an int8 model on disk takes less reading.")
         if self.parallel is not None and self.parallel.fsdp:
             self._check_fsdp()
+
+    def _split_step_cache(self) -> None:
+        """ "teacache:0.2" says cache and threshold."""
+        name, colon, number = (self.step_cache or "").partition(":")
+        if not colon:
+            return
+        try:
+            threshold = float(number)
+        except ValueError:
+            problem = f"{number!r} is no threshold"
+            raise PolytalkError("step_cache", problem, "Give e.g. teacache or teacache:0.2.") from None
+        object.__setattr__(self, "step_cache", name)
+        object.__setattr__(self, "step_cache_threshold", threshold)
 
     def _check_fsdp(self) -> None:
         remedy = "Leave one of the two out."

@@ -56,7 +56,7 @@ class Guidance:
     """Projects the differences (arXiv 2410.02416) instead of adding them as they are."""
 
     def __post_init__(self) -> None:
-        for field, scale in (("guidance", self.text_scale), ("audio guidance", self.audio_scale)):
+        for field, scale in (("guidance_scale", self.text_scale), ("audio_guidance_scale", self.audio_scale)):
             if not (scale >= 0 and math.isfinite(scale)):
                 raise PolytalkError(field, f"a scale of {scale}", "Give 1 (off) or a larger number, e.g. 4.")
 

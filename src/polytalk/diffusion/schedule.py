@@ -39,7 +39,7 @@ class FlowMatchingSchedule:
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:
-            raise PolytalkError("steps", f"{self.num_steps} sampling steps", "Give a whole number of at least 1.")
+            raise PolytalkError("num_inference_steps", f"it is {self.num_steps}", "Give a whole number of at least 1.")
         if not (self.shift > 0 and self.shift != float("inf")):
             raise PolytalkError("shift", f"a timestep shift of {self.shift}", "Give a number above 0, e.g. 7.")
         if not 0 < self.strength <= 1:

@@ -22,17 +22,17 @@ from polytalk.casting.people.mesh_points import mesh_points
 from polytalk.casting.people.places import join_given
 from polytalk.conditioning.masks import scene_boxes
 from polytalk.conditioning.picture import SIZE_CLASSES, choose_size
-from polytalk.config.pipeline import RunSettings
 from polytalk.errors import PolytalkError
 from polytalk.media.image import load_image
 from polytalk.media.source_video import shows_video
 from polytalk.models.components import Components
-from polytalk.pipeline.motion import MotionPlan
+from polytalk.pipeline.motion import MotionPlan, is_told
 from polytalk.pipeline.observing import ClipObserver
 from polytalk.pipeline.output import ClipOutput
 from polytalk.pipeline.prepare import PreparedScene
 from polytalk.pipeline.progress import Progress, ProgressCallback, Stage
 from polytalk.pipeline.resume.folder import WorkFolder
+from polytalk.pipeline.settings import RunSettings
 from polytalk.postprocess.close_up_composite import CutComposite
 from polytalk.postprocess.close_up_layout import Cut, compose_frame, lay_out
 from polytalk.postprocess.face import Head
@@ -188,11 +188,10 @@ class CloseUpRun:
             choices: as `MultiTalkPipeline.stream`.
         """
         settings = RunSettings.choose(pipe.config, **choices)
-        if not settings.move_heads:
+        if not settings.config.move_heads or not is_told(scene, settings, pipe.components.transformer):
             return None
         count = scene.num_frames + settings.planner.clip_frames
-        network, width = pipe.components.transformer, self.plan.picture[1]
-        return MotionPlan.of(scene, settings, network, seed, count, self._heads, width)
+        return MotionPlan.of(scene, settings, seed, count, self._heads, self.plan.picture[1])
 
     def stream(
         self, pipe: MultiTalkPipeline, scene: PreparedScene, *, seed: int | None = 0,

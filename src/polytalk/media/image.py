@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from polytalk.errors import PolytalkError
 from polytalk.media.limits import MAX_PIXELS, check_size
 from polytalk.media.output import replace_when_done
+from polytalk.media.source_video import first_picture, open_frames, shows_video
 
 BACKDROP = (128, 128, 128)
 """Shows through transparent parts: mid grey, which is also what the network sees where nothing is known."""
@@ -36,8 +37,6 @@ def load_image(source: str | Path | np.ndarray | Image.Image, field: str = "imag
     """
     if isinstance(source, Image.Image):
         return _to_rgb(source, field, "the picture")
-    from polytalk.media.source_video import first_picture, open_frames, shows_video  # which need check_size
-
     if shows_video(source):
         return first_picture(open_frames(source, field))
     if isinstance(source, str | Path):

@@ -19,8 +19,8 @@ from PIL import Image
 
 from polytalk.errors import PolytalkError
 from polytalk.media.limits import check_size
+from polytalk.units import FPS
 
-FPS = 25
 VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts"))
 """Endings by which a file is taken for a video and not for a picture."""
 _REMEMBERED = 128

@@ -76,13 +76,13 @@ class ClipPlanner:
     however short it gets."""
 
     def __post_init__(self) -> None:
-        for field, frames in (("clip frames", self.clip_frames), ("motion frames", self.motion_frames)):
+        for field, frames in (("clip_frames", self.clip_frames), ("motion_frames", self.motion_frames)):
             if frames < 1 or frames != round_up_frames(frames):
                 nearest = round_up_frames(max(frames, 1))
                 raise PolytalkError(field, f"{frames} is not 4n + 1", f"Give e.g. {nearest}.")
         if self.motion_frames >= self.clip_frames:
             problem = f"{self.motion_frames} leave nothing of a clip of {self.clip_frames} frames"
-            raise PolytalkError("motion frames", problem, "Give fewer motion frames or longer clips.")
+            raise PolytalkError("motion_frames", problem, "Give fewer motion frames or longer clips.")
 
     def plan(self, num_frames: int, speaking: np.ndarray | None = None, *, keep: Sequence[Clip] = ()) -> list[Clip]:
         """Clips that together make `num_frames` frames (at least 1), without a gap and without an overlap.

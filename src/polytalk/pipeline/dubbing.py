@@ -10,11 +10,9 @@ Boxes belong to the first frame, or to any other by a scene's cues; between them
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,19 +21,19 @@ from PIL import Image
 from torch import Tensor
 
 from polytalk.conditioning.masks import person_masks
+from polytalk.conditioning.opened import OpenedFiles
 from polytalk.conditioning.picture import PictureFit, fit_picture
 from polytalk.conditioning.speech import pad_to_frames
 from polytalk.diffusion import Source
 from polytalk.errors import PolytalkError
 from polytalk.media.audio import Sound
-from polytalk.media.source_video import FPS, FrameSource, open_frames, shows_video
+from polytalk.media.source_video import FrameSource, shows_video
 from polytalk.media.tracking import BoxTracker
 from polytalk.models.components import Components
 from polytalk.pipeline.clips import Clip
-from polytalk.pipeline.resume.inputs import constant_row
 from polytalk.scene import Box, Scene
 from polytalk.scene.schedule import Schedule
-from polytalk.units import SAMPLE_RATE, TEMPORAL_STRIDE, Size, latent_frames
+from polytalk.units import FPS, SAMPLE_RATE, TEMPORAL_STRIDE, Size, latent_frames
 
 FEATHER = 2
 """Latents over which a face passes into what is kept."""
@@ -55,22 +53,6 @@ class ClipGuide:
     """(1, 1, T, H, W): how much of the new picture shows, 0 outside the speakers' boxes."""
     masks: Tensor
     """bool (P, h, w): who is where in the clip's first frame."""
-
-    shows_frames: bool = False
-    """Whether a condition that shows the still picture where nothing is known shows the source's frames instead: the
-    faces keep more of their looks, but also of what their mouths did before."""
-
-    def fill(self, condition: Tensor, num_known: int) -> Tensor:
-        """A condition (1, 4 + C, F, h, w) that shows the source after the known latent frames.
-
-        A network that has learnt to change the picture it is shown then changes each frame where it is, instead of
-        moving the first one's faces.
-        """
-        if not self.shows_frames:
-            return condition
-        shown = self.source.latents.to(condition)[:, :, num_known:]
-        later = torch.cat([condition[:, : -shown.shape[1], num_known:], shown], dim=1)
-        return torch.cat([condition[:, :, :num_known], later], dim=2)
 
     def composite(self, video: Tensor) -> Tensor:
         """Decoded frames (1, 3, T, H, W) laid over the source's."""
@@ -93,8 +75,6 @@ class DubbingSource:
     """Carry boxes along with the faces; False: they stand still."""
     feather: int = FEATHER
     """Latents."""
-    shows_frames: bool = False
-    """See `ClipGuide`."""
     _boxes: list[np.ndarray] = field(default_factory=list)
     """(P, 4) of every frame so far."""
     _tracker: BoxTracker | None = None
@@ -156,9 +136,7 @@ class DubbingSource:
         alpha = alpha * F.interpolate(speaking.any(dim=1)[:, None].float(), size=self.target)
         keep = (1 - shares)[None, None].to(components.device)
         source = Source(components.encode_video(pixels).float(), keep)
-        return ClipGuide(
-            source, pixels, alpha[None, :, :, :, :].transpose(1, 2).to(components.device), masks[0], self.shows_frames
-        )
+        return ClipGuide(source, pixels, alpha[None, :, :, :, :].transpose(1, 2).to(components.device), masks[0])
 
     def fit_tracks(self, tracks: np.ndarray) -> np.ndarray:
         """Voices (P, samples) at 16 kHz cut (with a warning), or filled with silence, to the video's length."""
@@ -176,7 +154,7 @@ class DubbingSource:
 
 
 def dubbing_source(
-    scene: Scene, schedule: Schedule, boxes: Sequence[Box], fit: PictureFit, frames: FrameSource | None = None
+    scene: Scene, schedule: Schedule, boxes: Sequence[Box], fit: PictureFit, files: OpenedFiles | None = None
 ) -> DubbingSource | None:
     """The source of a scene whose picture is a video; None if it is a picture.
 
@@ -185,7 +163,7 @@ def dubbing_source(
         schedule: who has a voice, and what boxes hold when.
         boxes: everybody's box in the first frame, in its own pixels.
         fit: how that frame is scaled and cropped.
-        frames: the video, if it is open already.
+        files: what has been opened already.
 
     Raises:
         PolytalkError: the video cannot be read, or a cue puts another picture in its place.
@@ -205,7 +183,7 @@ def dubbing_source(
             keys[number] = tuple(fit.map_box(box) for box in setting.boxes)
     voices = {turn.speaker for turn in schedule.turns}
     speaking = [person in voices for person in range(schedule.num_speakers)]
-    opened = frames or open_frames(scene.image, "image")
+    opened = (files or OpenedFiles()).frames(scene.image, "image")
     return DubbingSource(opened, fit.target, keys, speaking, follows=scene.boxes is not None)
 
 
@@ -234,23 +212,3 @@ def _per_latent_frame(masks: Tensor) -> Tensor:
     first, later = masks[:1], masks[1:]
     assert latent_frames(len(masks)) == 1 + len(later) // TEMPORAL_STRIDE
     return torch.cat([first, later.unflatten(0, (-1, TEMPORAL_STRIDE)).any(dim=1)])
-
-
-def source_rows(source: DubbingSource | None, scene: Scene, num_frames: int) -> dict[str, np.ndarray]:
-    """What a source video adds to the fingerprints of a scene's frames; see `scene_rows`."""
-    if source is None:
-        return {}
-    content = video_digest(scene.image) + repr((sorted(source.key_boxes.items()), source.speaking)).encode()
-    return {"source video": constant_row(content, num_frames)}
-
-
-def video_digest(image: str | Path | np.ndarray) -> bytes:
-    """A fingerprint of a source video: of a file's bytes, or of an array."""
-    digest = hashlib.blake2b(digest_size=16)
-    if isinstance(image, np.ndarray):
-        digest.update(str(image.shape).encode() + np.ascontiguousarray(image).tobytes())
-        return digest.digest()
-    with Path(image).open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.digest()

@@ -18,7 +18,7 @@ from polytalk.pipeline.components import wan_loading
 from polytalk.pipeline.components.mini import load_mini
 
 
-def _locate(model: str | Path, audio: str | Path | None, speech: str | Path | None) -> ModelLocation:
+def locate_model(model: str | Path, audio: str | Path | None, speech: str | Path | None) -> ModelLocation:
     """A model's files; a name of an embedded one goes before a folder of that name."""
     if str(model) in embedded_models():
         return ModelLocation(Layout.OWN, model_folder(str(model)), str(model))
@@ -32,7 +32,7 @@ def _locate(model: str | Path, audio: str | Path | None, speech: str | Path | No
         ) from error
 
 
-def _load(
+def load_components(
     location: ModelLocation, device: torch.device, dtype: torch.dtype, options: LoadOptions | None
 ) -> tuple[Components, PipelineConfig]:
     """Components of whichever family the files are, with what `options` ask for applied."""

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from polytalk.config.pipeline import RunSettings
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.motion.gestures import WALK, hand_sides
 from polytalk.motion.idle import idle_motions
 from polytalk.motion.prompted import acts_over, neighbour, play
 from polytalk.pipeline.prepare import PreparedScene
+from polytalk.pipeline.settings import RunSettings
 from polytalk.postprocess.face import Head
 from polytalk.postprocess.puppet import SIZE, Puppets
 from polytalk.units import FPS, SPATIAL_STRIDE
@@ -57,23 +57,20 @@ class MotionPlan:
 
     @classmethod
     def of(
-        cls, scene: PreparedScene, settings: RunSettings, network: MultiTalkTransformer3DModel, seed: int, count: int,
+        cls, scene: PreparedScene, settings: RunSettings, seed: int, count: int,
         found: Sequence[Head] | None = None, width: int | None = None,
-    ) -> MotionPlan | None:  # fmt: skip
-        """The plan of a run; None where the network decides how people move, or a source video.
+    ) -> MotionPlan:  # fmt: skip
+        """The plan of a run whose network is told that people only speak (see `is_told`).
 
         Args:
             scene: as it is prepared.
             settings: the run's.
-            network: the transformer.
             seed: of what is done by chance.
             count: frames.
             found: everybody's head in a larger picture, of which the scene shows parts.
             width: of the larger picture.
         """
-        amount = settings.idle_motion
-        if amount is None or scene.source is not None or not network.config.get("pose_channels", 0):
-            return None
+        amount = settings.config.idle_motion or 0.0
         found = heads(scene.masks) if found is None else found
         return cls(found, width or scene.pixels.shape[1], _prompts(scene, count), seed, count, amount)
 
@@ -87,6 +84,13 @@ class MotionPlan:
             start: of the video.
         """
         return people.move(frames, self.tracks, origin, range(start, start + len(frames)))
+
+
+def is_told(scene: PreparedScene, settings: RunSettings, network: MultiTalkTransformer3DModel) -> bool:
+    """Whether the network is told that people only speak, and all else is played; else it, or a source video, decides
+    how they move."""
+    told = settings.config.idle_motion is not None and scene.source is None
+    return told and bool(network.config.get("pose_channels", 0))
 
 
 def heads(masks: Tensor) -> list[Head]:

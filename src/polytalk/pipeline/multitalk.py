@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
-from itertools import pairwise
 from pathlib import Path
-from typing import Unpack
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
 
 from polytalk.acceleration.precision import choose_device, choose_dtype
-from polytalk.conditioning.activity import VoiceGate, frame_loudness, silent_features, track_gains, voice_activity
-from polytalk.conditioning.conversation import Synthesiser, hear
-from polytalk.conditioning.masks import default_boxes, person_masks, scene_boxes
-from polytalk.conditioning.picture import choose_size, fit_picture, warn_of_cut_boxes
-from polytalk.conditioning.speech import conversation_tracks, encode_speech, num_feature_frames
+from polytalk.conditioning.conversation import Synthesiser
+from polytalk.conditioning.opened import OpenedFiles
 from polytalk.config.options import LoadOptions
-from polytalk.config.pipeline import PipelineConfig, RunChoices, RunSettings
+from polytalk.config.pipeline import PipelineConfig
 from polytalk.errors import PolytalkError
-from polytalk.media.image import load_image
 from polytalk.models.components import Components
-from polytalk.pipeline.clip_loop import ClipChain, planner_for
+from polytalk.pipeline.clip_loop import ClipLoop
+from polytalk.pipeline.clip_plan import planner_for
 from polytalk.pipeline.components import wan_loading
 from polytalk.pipeline.components.mini import MiniComponents, save_mini
 from polytalk.pipeline.components.wan import WanComponents
-from polytalk.pipeline.dubbing import dubbing_source, source_rows
-from polytalk.pipeline.loading import _load, _locate
+from polytalk.pipeline.loading import load_components, locate_model
 from polytalk.pipeline.observing import ClipObserver
 from polytalk.pipeline.output import ClipOutput, TalkOutput
-from polytalk.pipeline.prepare import PreparedScene, ReferencePicture
+from polytalk.pipeline.prepare import PreparedScene, prepare_scene
 from polytalk.pipeline.progress import Progress, ProgressCallback, Stage
 from polytalk.pipeline.resume.folder import WorkFolder, WorkRun
 from polytalk.pipeline.resume.inputs import Inputs
-from polytalk.pipeline.resume.scene_inputs import run_inputs, scene_rows
+from polytalk.pipeline.resume.scene_inputs import run_inputs
+from polytalk.pipeline.settings import RunSettings
 from polytalk.scene import Scene
-from polytalk.scene.scene import check_boxes
-from polytalk.scene.schedule import Schedule
 from polytalk.units import FPS, Size
 
 
@@ -92,7 +86,7 @@ class MultiTalkPipeline:
             torch_dtype = agree(choose_dtype(torch_dtype, device))
         chosen_device = choose_device(device)
         dtype = choose_dtype(torch_dtype, chosen_device)
-        components, config = _load(_locate(model, audio, speech), chosen_device, dtype, options)
+        components, config = load_components(locate_model(model, audio, speech), chosen_device, dtype, options)
         return cls(components, config, options)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -118,7 +112,12 @@ class MultiTalkPipeline:
 
     @torch.no_grad()
     def prepare(
-        self, scene: Scene, size: Size | None = None, *, synthesise: Synthesiser | None = None
+        self,
+        scene: Scene,
+        size: Size | None = None,
+        *,
+        synthesise: Synthesiser | None = None,
+        files: OpenedFiles | None = None,
     ) -> PreparedScene:
         """Read and check everything that the scene names, and encode prompt and voices.
 
@@ -127,64 +126,12 @@ class MultiTalkPipeline:
             size: (height, width) of the video, multiples of 16; None chooses by the picture's aspect.
             synthesise: speaks the utterances that have only a text: (text, name of a voice or None) to a `Sound`;
                 None: Polytalk's own synthesiser.
+            files: what has been opened already.
 
         Raises:
             PolytalkError: a file or a field of the scene is wrong.
         """
-        picture = load_image(scene.image)
-        boxes = scene_boxes(scene, picture.width, picture.height)
-        conversation = hear(scene, synthesise)
-        target = _checked_size(size) if size else choose_size(picture.width, picture.height, self.config.size_class)
-        pixels, fit = fit_picture(picture, target)
-        if scene.boxes:
-            warn_of_cut_boxes(boxes, fit)
-        masks = person_masks(boxes, fit, self.components.spatial_stride)
-        source = dubbing_source(scene, conversation.schedule, boxes, fit)
-        pictures = () if source is not None else self._pictures(conversation.schedule, fit.target)
-        tracks = conversation_tracks(conversation)
-        if source is not None:
-            tracks = source.fit_tracks(tracks)
-        speech = encode_speech(tracks, self._encode_voice)
-        negative = self.config.negative_prompt if scene.negative_prompt is None else scene.negative_prompt
-        schedule = conversation.schedule
-        activity = voice_activity(tracks, speech.num_frames, gains=track_gains(conversation, tracks))
-        activity &= schedule.speaking(speech.num_frames)
-        prompts = dict.fromkeys([scene.prompt, *(span.prompt for span in schedule.prompts)])
-        texts = {prompt: self.components.encode_text([prompt, negative]) for prompt in prompts}
-        return PreparedScene(
-            pixels,
-            masks,
-            speech,
-            conversation.mix() if source is None else source.fit_sound(conversation.mix()),
-            texts[scene.prompt],
-            schedule,
-            texts,
-            frame_loudness(tracks, speech.num_frames),
-            {
-                **scene_rows(scene, conversation, pixels, masks, negative, speech.num_frames),
-                **source_rows(source, scene, speech.num_frames),
-            },
-            activity,
-            # zero samples have their own features already
-            VoiceGate.of(activity | ~tracks.any(axis=1, keepdims=True), silent_features(self._encode_voice)),
-            source,
-            pictures,
-        )
-
-    def _pictures(self, schedule: Schedule, target: Size) -> tuple[ReferencePicture, ...]:
-        """Later pictures of a scene at the video's size."""
-        found = []
-        for before, setting in pairwise(schedule.settings):
-            if setting.image is before.image and setting.boxes == before.boxes:
-                continue
-            picture = load_image(setting.image, "cue.image")
-            check_boxes(setting.boxes or (), picture.width, picture.height)
-            boxes = setting.boxes or default_boxes(picture.width, picture.height, schedule.num_speakers)
-            pixels, fit = fit_picture(picture, target)
-            found.append(
-                ReferencePicture(setting.start, pixels, person_masks(boxes, fit, self.components.spatial_stride))
-            )
-        return tuple(found)
+        return prepare_scene(self.components, self.config, scene, size, files or OpenedFiles(), synthesise)
 
     def stream(
         self,
@@ -196,7 +143,7 @@ class MultiTalkPipeline:
         work: WorkFolder | str | Path | None = None,
         progress: ProgressCallback | None = None,
         observer: ClipObserver | None = None,
-        **choices: Unpack[RunChoices],
+        **choices: Any,
     ) -> Iterator[ClipOutput]:
         """Make the video clip by clip; each is given out as soon as it is finished.
 
@@ -210,7 +157,7 @@ class MultiTalkPipeline:
                 whatever way, and an edited scene need not be made anew; see `WorkFolder`. Needs a seed; None is 0.
             progress: told what happens.
             observer: shown what the network sees in each clip (see `polytalk.pipeline.observing`).
-            choices: see `RunChoices`: num_inference_steps, guidance_scale, audio_guidance_scale, ...
+            choices: `preset` and the knobs of `PipelineConfig`: num_inference_steps, guidance_scale, ...
 
         Raises:
             PolytalkError: at once, before any clip is made, when the scene or a choice is wrong, or the work folder is
@@ -223,9 +170,8 @@ class MultiTalkPipeline:
         report = progress or _ignore
         prepared = self._prepared(scene, size, report)
         run = None if work is None else self._open(WorkFolder.of(work), prepared, settings, seed or 0)
-        chain = ClipChain(
+        loop = ClipLoop(
             self.components,
-            self.config,
             settings,
             prepared,
             generator,
@@ -235,7 +181,7 @@ class MultiTalkPipeline:
             store=run,
             observer=observer,
         )
-        return _closing(chain, run)
+        return _closing(loop, run)
 
     def _open(self, work: WorkFolder, scene: PreparedScene, settings: RunSettings, seed: int) -> WorkRun:
         if not scene.rows:
@@ -244,7 +190,7 @@ class MultiTalkPipeline:
             raise PolytalkError(
                 "work", "several processes cannot share a work folder", "Use one process, or no folder."
             )
-        inputs = Inputs(run_inputs(self.components, self.config, settings, self.options), scene.rows)
+        inputs = Inputs(run_inputs(self.components, settings, self.options), scene.rows)
         speaking = None if self.options.compile else scene.loudness
         planner = planner_for(scene, settings, self.options, self.config.trained_voices)
         return work.open(inputs, planner, scene.num_frames, seed=seed, speaking=speaking)
@@ -258,7 +204,7 @@ class MultiTalkPipeline:
         seed: int | None = None,
         work: WorkFolder | str | Path | None = None,
         progress: ProgressCallback | None = None,
-        **choices: Unpack[RunChoices],
+        **choices: Any,
     ) -> TalkOutput:
         """Make the whole video; arguments and errors as in `stream`."""
         RunSettings.choose(self.config, **choices)  # refuse wrong choices before the scene is read
@@ -271,25 +217,17 @@ class MultiTalkPipeline:
         if isinstance(scene, PreparedScene):
             return scene
         report(Progress(Stage.PREPARE))
+        if len(scene.speakers) > 1 and not any(speaker.has_place for speaker in scene.speakers):
+            message = "nobody said who is where: the picture is divided evenly; polytalk.cast(scene) finds the people"
+            warnings.warn(message, UserWarning, stacklevel=4)
         return self.prepare(scene, size)
 
-    def _encode_voice(self, samples: Tensor) -> Tensor:
-        """Normalised 16 kHz sound (n,) to features (frames, layers, channels)."""
-        return self.components.encode_speech(samples[None], num_feature_frames(len(samples)))[0]
 
-
-def _closing(chain: ClipChain, run: WorkRun | None) -> Iterator[ClipOutput]:
-    """The chain's clips; the work folder is let go with the last, or when the caller drops the iterator."""
+def _closing(loop: ClipLoop, run: WorkRun | None) -> Iterator[ClipOutput]:
+    """The loop's clips; the work folder is let go with the last, or when the caller drops the iterator."""
     with run or nullcontext():
-        yield from chain
+        yield from loop
 
 
 def _ignore(event: Progress) -> None:
     """No progress is shown."""
-
-
-def _checked_size(size: Size) -> Size:
-    height, width = size
-    if height < 16 or width < 16 or height % 16 or width % 16:
-        raise PolytalkError("size", f"{width} × {height} pixels", "Both sides must be multiples of 16.")
-    return height, width

@@ -15,10 +15,10 @@ from polytalk.conditioning.masks import scene_boxes
 from polytalk.conditioning.picture import choose_size
 from polytalk.conditioning.speech import conversation_tracks, num_feature_frames
 from polytalk.config.options import LoadOptions
-from polytalk.config.pipeline import RunSettings
 from polytalk.errors import PolytalkError
 from polytalk.media.image import load_image
 from polytalk.pipeline.clips import Clip
+from polytalk.pipeline.settings import RunSettings
 from polytalk.planning.activations import MOST_TEXT_TOKENS, Activations
 from polytalk.planning.cost import VideoSize, call_flops
 from polytalk.planning.duration import Duration, estimate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,6 +78,12 @@ class Schedule:
     def seconds(self) -> float:
         """When the last sound ends."""
         return max((turn.stop for turn in self.turns), default=0.0)
+
+    def first_seconds(self, seconds: float) -> Schedule:
+        """What of it begins before a time; turns end there at the latest."""
+        turns = (dataclasses.replace(t, stop=min(t.stop, seconds)) for t in self.turns if t.start < seconds)
+        settings = (setting for setting in self.settings if setting.start < seconds)
+        return Schedule(self.num_speakers, tuple(turns), tuple(settings))
 
     def speaking(self, num_frames: int, fps: float = 25) -> np.ndarray:
         """Whose turn it is: bool (people, num_frames), for every frame that a turn touches.

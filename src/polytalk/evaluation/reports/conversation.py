@@ -21,7 +21,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from polytalk.config.pipeline import RunSettings
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.measures.metrics import BackgroundPSNR, SyncMatrix
 from polytalk.evaluation.readers.mouth_reader import MouthReader
@@ -37,6 +36,7 @@ from polytalk.evaluation.scenes.conversation_scenes import (
     stream,
 )
 from polytalk.pipeline.multitalk import MultiTalkPipeline
+from polytalk.pipeline.settings import RunSettings
 
 LENGTHS = (1 / 6, 1 / 3, 1 / 2, 1.0)
 """Shares of the conversation's length at which time and memory are measured."""

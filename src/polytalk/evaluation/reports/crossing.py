@@ -20,17 +20,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from polytalk.config.pipeline import RunSettings
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.measures.metrics import SyncMatrix
 from polytalk.evaluation.readers.mouth_reader import MouthReader
 from polytalk.evaluation.reports.binding import scene_of
 from polytalk.evaluation.scenes.held_out import HELD_OUT_SEED, evaluation_voices
-from polytalk.pipeline.clip_loop import ClipChain
+from polytalk.pipeline.clip_loop import ClipLoop
 from polytalk.pipeline.clips import Clip
 from polytalk.pipeline.following import masks_to_tokens, tokens_to_masks
 from polytalk.pipeline.multitalk import MultiTalkPipeline
 from polytalk.pipeline.prepare import PreparedScene
+from polytalk.pipeline.settings import RunSettings
 from polytalk.synthetic.scenes import DrawnClip, SceneConfig, draw_clip
 from polytalk.synthetic.speech.conversation import Conversation, draw_conversation
 
@@ -152,9 +152,9 @@ def evaluate_crossing(
         syncs = [SyncMatrix(PEOPLE) for _ in range(CLIPS - CROSSING - 1)]
         masks = []
         for place, scene in enumerate(scenes):
-            settings = RunSettings.choose(pipeline.config, carry_masks=mode != "fixed", **choices)
             # where people are is the network's affair here: motion that is played keeps everybody where the picture is
-            settings = replace(settings, idle_motion=None)
+            config = replace(pipeline.config, idle_motion=None)
+            settings = RunSettings.choose(config, carry_masks=mode != "fixed", **choices)
             clips, found = render_crossing(pipeline, settings, scene, mode, seed)
             _score(syncs, scene, clips, reader)
             masks.append(right_masks(found, scene.drawn.masks[-1]))
@@ -175,8 +175,8 @@ def render_crossing(
     prepared = pipeline.prepare(wanted, scene.drawn.reference.shape[:2])
     # without loudness the clips are of equal length
     prepared = replace(prepared, loudness=None)
-    chain = _CrossingChain(pipeline, settings, prepared, scene, mode, seed)
-    return [clip.frames for clip in chain], chain.masks.cpu()
+    loop = _CrossingLoop(pipeline, settings, prepared, scene, mode, seed)
+    return [clip.frames for clip in loop], loop.state.masks.cpu()
 
 
 def right_masks(masks: torch.Tensor, true: np.ndarray) -> float:
@@ -206,8 +206,8 @@ def run_crossing(
     return report
 
 
-class _CrossingChain(ClipChain):
-    """A chain whose second clip is there already and only looked at."""
+class _CrossingLoop(ClipLoop):
+    """A clip loop whose second clip is there already and only looked at."""
 
     def __init__(
         self,
@@ -219,26 +219,26 @@ class _CrossingChain(ClipChain):
         seed: int,
     ) -> None:
         noise = seed * 10_000_019 + scene.drawn.seed
-        parts, config = pipeline.components, pipeline.config
-        super().__init__(parts, config, settings, prepared, None, lambda _: None, pipeline.options, seed=noise)
+        super().__init__(pipeline.components, settings, prepared, None, lambda _: None, pipeline.options, seed=noise)
         self._drawn, self._mode = scene.drawn, mode
 
-    def _advance(self, clip: Clip) -> np.ndarray:
+    def advance(self, clip: Clip) -> np.ndarray:
         if clip.index == CROSSING:
-            self._know(self._drawn.frames)
-        frames = super()._advance(clip)
+            self.state.know(self._drawn.frames)
+        frames = super().advance(clip)
         if clip.index == CROSSING:
             # in every mode alike: a condition that still showed the picture would draw people back to their old places
-            self.reference = self._drawn.frames[-1], torch.from_numpy(self._drawn.masks[-1])
+            self.state.reference = self._drawn.frames[-1], torch.from_numpy(self._drawn.masks[-1])
         return frames
 
-    def _follow(self, clip: Clip) -> None:
+    def find_people(self, labels: torch.Tensor) -> None:
         if self._mode != "map":
-            super()._follow(clip)
-        elif self._labels is not None:
-            shown = torch.stack([self._labels == person for person in range(len(self.masks))])
-            now = tokens_to_masks(shown)
-            self.masks = torch.where(masks_to_tokens(now).flatten(1).any(1)[:, None, None], now, self.masks)
+            super().find_people(labels)
+            return
+        masks = self.state.masks
+        shown = torch.stack([labels == person for person in range(len(masks))])
+        now = tokens_to_masks(shown)
+        self.state.masks = torch.where(masks_to_tokens(now).flatten(1).any(1)[:, None, None], now, masks)
 
 
 def part_of(talk: Conversation, first: int, last: int) -> Conversation:

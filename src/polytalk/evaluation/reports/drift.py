@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from polytalk.config.pipeline import PipelineConfig, RunSettings
+from polytalk.config.pipeline import PipelineConfig
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.measures.metrics import (
     BackgroundPSNR,
@@ -35,6 +35,7 @@ from polytalk.evaluation.reports.contact_sheet import contact_sheet
 from polytalk.evaluation.scenes.held_out import held_out_clips
 from polytalk.pipeline.clips import ClipPlanner
 from polytalk.pipeline.multitalk import MultiTalkPipeline
+from polytalk.pipeline.settings import RunSettings
 from polytalk.postprocess.colour import rgb_to_lab
 from polytalk.synthetic.scenes import DrawnClip, SceneConfig
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,8 @@ from torch import Tensor
 
 from polytalk.conditioning.conversation import Conversation
 from polytalk.config.options import LoadOptions
-from polytalk.config.pipeline import PipelineConfig, RunChoices, RunSettings
 from polytalk.pipeline.resume.inputs import VOICE, constant_row, digest, network_digest, small_digest, spans_row
+from polytalk.pipeline.settings import RunSettings
 from polytalk.scene import Scene
 from polytalk.units import FPS
 
@@ -31,20 +33,20 @@ _LEVERS = (
     "step_cache_numbers",
 )
 """Levers that change the picture by more than rounding. With the others a run may be taken up elsewhere."""
-_NOT_SETTINGS = {*RunChoices.__annotations__, "negative_prompt", "size_class", "batch_guidance"}
-"""Defaults of a model that are the run's own, the scene's, or change nothing."""
+_NOT_SETTINGS = {"clip_frames", "motion_frames", "negative_prompt", "size_class", "batch_guidance"}
+"""Settings that are the plan's own, the scene's, or change nothing."""
 
 
-def run_inputs(components: Any, config: PipelineConfig, settings: RunSettings, options: LoadOptions) -> dict[str, str]:
+def run_inputs(components: Any, settings: RunSettings, options: LoadOptions) -> dict[str, str]:
     """What holds for a whole video, by names that a user understands; seed and lengths of clips are left out."""
-    kept = {key: value for key, value in dataclasses.asdict(config).items() if key not in _NOT_SETTINGS}
-    chosen = {key: value for key, value in dataclasses.asdict(settings).items() if key != "planner"}
+    chosen = {key: value for key, value in dataclasses.asdict(settings.config).items() if key not in _NOT_SETTINGS}
+    chosen["guidance"] = dataclasses.asdict(settings.guidance)
     levers = {name: getattr(options, name) for name in _LEVERS}
     return {
         "version of Polytalk": version("polytalk"),
         "model": network_digest(components),
         "number format": str(components.dtype),
-        "settings": _text_digest({**kept, **chosen}),
+        "settings": _text_digest(chosen),
         "levers": _text_digest(levers),
     }
 
@@ -84,6 +86,33 @@ def scene_rows(
     for person, name in enumerate(scene.names):
         rows[VOICE + name] = voice_row(conversation, person, num_frames)
     return rows
+
+
+def source_rows(
+    video: Any, boxes: Mapping[int, Any], speaking: Sequence[bool], num_frames: int
+) -> dict[str, np.ndarray]:
+    """What a source video adds; see `scene_rows`.
+
+    Args:
+        video: file or array.
+        boxes: everybody's, by the frame from which they hold.
+        speaking: whose face is made anew.
+        num_frames: F.
+    """
+    content = video_digest(video) + repr((sorted(boxes.items()), list(speaking))).encode()
+    return {"source video": constant_row(content, num_frames)}
+
+
+def video_digest(image: str | Path | np.ndarray) -> bytes:
+    """A fingerprint of a source video: of a file's bytes, or of an array."""
+    digest = hashlib.blake2b(digest_size=16)
+    if isinstance(image, np.ndarray):
+        digest.update(str(image.shape).encode() + np.ascontiguousarray(image).tobytes())
+        return digest.digest()
+    with Path(image).open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.digest()
 
 
 def voice_row(conversation: Conversation, person: int, num_frames: int) -> np.ndarray:
