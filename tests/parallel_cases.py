@@ -29,9 +29,9 @@ from polytalk.acceleration.parallel.launch import agree
 from polytalk.acceleration.parallel.weights import all_ranks, shard_encoder
 from polytalk.acceleration.quantization import quantize
 from polytalk.acceleration.step_cache import StepCache
-from polytalk.cli.generate import Job, run
 from polytalk.config.options import LoadOptions, LoraChoice, ParallelChoice
-from polytalk.generation.request import Wishes
+from polytalk.generation.generate import generate
+from polytalk.generation.request import GenerateRequest
 from polytalk.models.transformer import Conditioning, MultiTalkTransformer3DModel
 
 TOLERANCE = 1e-5
@@ -383,12 +383,15 @@ def the_command_writes_once():
     if main:
         tiny_pipeline().save_pretrained(folder / "tiny")
     dist.barrier()
-    wishes = Wishes(str(folder / "tiny"), device="cpu", dtype="float32", size="48x32")
-    assert wishes.options().parallel == ParallelChoice(ulysses=2)
     output = folder / f"{dist.get_rank()}.mp4"
-    run(Job(scene(), output, wishes, quiet=True))
+    wanted = {"scene": scene(), "output": output, "model": str(folder / "tiny"), "size": "48x32", "find": False}
+    wanted |= {"device": "cpu", "dtype": "float32"}
+    made = generate(GenerateRequest(**wanted))
+    assert made.settings["levers"].parallel == ParallelChoice(ulysses=2)
     assert output.exists() == main
-    refused(partial(run, Job(scene(), output, wishes, fit=True, force=True)), "--fit", "one process")
+    parallel = ParallelChoice(ulysses=2)
+    again = GenerateRequest(**wanted, fit=True, force=True, parallel=parallel)
+    refused(partial(generate, again), "fit", "one process")
 
 
 @case(2, 4)

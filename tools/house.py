@@ -1,20 +1,30 @@
 """Measures the floor plan of the package: rooms, long files, circles, reach and the way of one `polytalk generate`.
 
-    python tools/house.py [--root CHECKOUT] [--trace] [--json FILE] [--compare FILE]
+    python tools/house.py [--root CHECKOUT] [--from MODULE] [--trace] [--json FILE] [--compare FILE]
 
-What is counted, of the modules below src/polytalk:
+What is counted, of the modules below src/polytalk (carried files are not, only .py):
 
-- *room*: a folder of the package with all below it; modules that lie in src/polytalk itself are the room "(top)".
+- *room*: a folder of the package with all below it; modules that lie in src/polytalk itself are the room "(top)". A
+  *folder* is what lies directly in it: a large room may be well divided, a large folder is not.
 - *import*: every `import` and `from … import`, inside functions, under TYPE_CHECKING and by `import_module`, too. In a
-  module that calls `import_module`, every string that names a module below its package counts, and so does a name that
-  is imported from such a package: as an import of the module that its table gives for it.
+  module that calls `import_module`, every string that names a module below its package counts. A name that is imported
+  from a package counts as an import of the package's `__init__` and, where its table tells, of the module that has it.
 - *circle*: modules (or rooms) each of which imports the next, and the last the first; packages' own `__init__` count as
-  modules, but that importing a.b runs a/__init__ as well does not count as an import.
-- *reach*: files that a module needs, imports followed to their end, itself counted.
+  modules, but that importing a.b runs a/__init__ as well does not count as an import. Rooms once without (top), as
+  errors and doors lie there side by side, and once with it.
+- *reach*: files that a module needs, imports followed to their end, itself counted; and the same with every `__init__`
+  that Python runs on the way to them.
 - *entered* (`--trace`): files of which at least one function or class body runs during `polytalk generate` of a picture
-  with two sounds; what only defines constants and functions that nobody calls is not counted.
+  with two sounds; what only defines constants and functions that nobody calls is not counted. Class bodies run when a
+  file is imported, so that many of these files do no work.
+- *called* (`--trace`): those of them of which a function is called, calls made while a module is imported left out.
 - *returns* (`--trace`): in the order in which these files are first entered, how often the order goes back to a room
   that it had left: how often a reader who follows the calls is led back.
+- *returns by call* (`--trace`): calls, in the main thread, of a function in room A by one in another room while A waits
+  further up the stack (A → … → B → A): how often a call goes back to a room that it had left. The caller is the
+  nearest function of the package, libraries between them skipped; calls while a module is imported, lambdas and a
+  generator's going on do not count. Their number grows with frames and steps; that of the distinct pairs (caller's
+  file → called file) depends less on them.
 """
 
 from __future__ import annotations
@@ -31,6 +41,7 @@ from pathlib import Path
 
 PACKAGE = "polytalk"
 LONG_FILE = 400
+LONGEST = 10
 
 
 class House:
@@ -60,23 +71,55 @@ class House:
             files[self.room(module)] += 1
         return {room: (count, files[room]) for room, count in lines.most_common()}
 
+    def folders(self) -> dict[str, tuple[int, int]]:
+        """Lines and files that lie directly in every folder, largest first."""
+        lines: Counter[str] = Counter()
+        files: Counter[str] = Counter()
+        for module, path in self.paths.items():
+            folder = path.parent.relative_to(self.source / PACKAGE).as_posix()
+            lines["(top)" if folder == "." else folder] += self.lines[module]
+            files["(top)" if folder == "." else folder] += 1
+        return {folder: (count, files[folder]) for folder, count in lines.most_common()}
+
+    def functions(self) -> dict[str, int]:
+        """Lines of the longest functions and methods, decorators not counted."""
+        found = Counter()
+
+        def visit(node: ast.AST, name: str) -> None:
+            for child in ast.iter_child_nodes(node):
+                inside = name
+                if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                    inside = f"{name}.{child.name}"
+                    if not isinstance(child, ast.ClassDef):
+                        found[inside] = (child.end_lineno or child.lineno) - child.lineno + 1
+                visit(child, inside)
+
+        for module, tree in self.trees.items():
+            visit(tree, module)
+        return dict(found.most_common(LONGEST))
+
     def circles(self) -> list[list[str]]:
         """Modules that import each other in a circle."""
         return _circles(self.imports)
 
-    def room_circles(self) -> list[list[str]]:
-        """Rooms that do; the package's own doors, (top), left out."""
+    def room_circles(self, *, top: bool = False) -> list[list[str]]:
+        """Rooms that do; the package's own doors, (top), left out or counted."""
         edges: dict[str, set[str]] = defaultdict(set)
         for module, others in self.imports.items():
             for other in others:
                 edges[self.room(module)].add(self.room(other))
-        return _circles({room: targets - {room, "(top)"} for room, targets in edges.items() if room != "(top)"})
+        out = set() if top else {"(top)"}
+        return _circles({room: targets - {room} - out for room, targets in edges.items() if room not in out})
 
-    def reach(self, start: str) -> set[str]:
-        """Modules that `start` needs, and itself."""
+    def reach(self, start: str, *, packages: bool = False) -> set[str]:
+        """Modules that `start` needs, and itself; with `packages`, those that lie around them, too."""
         seen, todo = {start}, [start]
         while todo:
-            for other in self.imports[todo.pop()] - seen:
+            module = todo.pop()
+            others = set(self.imports[module])
+            if packages and "." in module:
+                others.add(module.rpartition(".")[0])
+            for other in (others & self.paths.keys()) - seen:
                 seen.add(other)
                 todo.append(other)
         return seen
@@ -99,11 +142,13 @@ class House:
                     table[key.value] = target
         return table
 
+    def _package(self, module: str) -> str:
+        return module if self.paths[module].name == "__init__.py" else module.rpartition(".")[0]
+
     def _below(self, module: str, text: object) -> str | None:
         if not isinstance(text, str):
             return None
-        package = module if self.paths[module].name == "__init__.py" else module.rpartition(".")[0]
-        names = (f"{package}.{text.lstrip('.')}", text)
+        names = (f"{self._package(module)}.{text.lstrip('.')}", text)
         return next((name for name in names if name in self.paths and name != module), None)
 
     def _imports(self, module: str) -> set[str]:
@@ -111,14 +156,21 @@ class House:
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names if alias.name in self.paths}
-            elif isinstance(node, ast.ImportFrom) and node.module in self.paths:
+            elif isinstance(node, ast.ImportFrom) and (source := self._source(module, node)) in self.paths:
                 for alias in node.names:
-                    submodule = f"{node.module}.{alias.name}"
-                    found.add(submodule if submodule in self.paths else self._resolve(node.module, alias.name))
+                    submodule = f"{source}.{alias.name}"
+                    found |= {submodule} if submodule in self.paths else {source, self._resolve(source, alias.name)}
         if _calls_import_module(tree):
             strings = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
             found |= {target for text in strings if (target := self._below(module, text))}
         return found
+
+    def _source(self, module: str, node: ast.ImportFrom) -> str:
+        """Full name of what `from … import` imports from."""
+        package = self._package(module).split(".")
+        return ".".join(
+            [*(package[: len(package) - node.level + 1] if node.level else ()), *filter(None, [node.module])]
+        )
 
     def _resolve(self, package: str, name: str) -> str:
         return self.lazy[package].get(name, package)
@@ -167,20 +219,48 @@ def _circles(edges: dict[str, set[str]]) -> list[list[str]]:
 
 
 TRACER = """
-import json, sys, threading
+import dis, inspect, json, sys, threading
 source, out = sys.argv[1] + "/polytalk/", sys.argv[2]
 sys.argv = ["polytalk", *sys.argv[3:]]
-places, files = {}, {}
+places, entered, called, back, starts = {}, {}, {}, {}, {}
+main_thread = threading.get_ident()
 def where(code):
     name = code.co_filename
     if name not in places:
         places[name] = name[len(source):] if name.startswith(source) else None
     return places[name]
+def room(place):
+    return place.split("/")[0] if "/" in place else "(top)"
+def goes_on(frame, code):  # a generator that was begun before
+    if not code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
+        return False
+    if code not in starts:
+        starts[code] = next(step.offset for step in dis.get_instructions(code) if step.opname == "RESUME")
+    return frame.f_lasti > starts[code]
 def profile(frame, event, arg):
-    if event == "call" and not frame.f_code.co_name.startswith("<"):
-        place = where(frame.f_code)
-        if place is not None and place not in files:
-            files[place] = len(files)
+    code = frame.f_code
+    if event != "call" or code.co_name.startswith("<"):
+        return
+    place = where(code)
+    if place is None:
+        return
+    entered.setdefault(place, len(entered))
+    if not code.co_flags & inspect.CO_OPTIMIZED or goes_on(frame, code):  # first: the body of a class
+        return
+    above, frame = [], frame.f_back
+    while frame is not None:
+        caller = where(frame.f_code)
+        if caller is not None:
+            if frame.f_code.co_name == "<module>":
+                return
+            above.append(caller)
+        frame = frame.f_back
+    called.setdefault(place, len(called))
+    here = room(place)
+    if above and room(above[0]) != here and threading.get_ident() == main_thread:
+        if any(room(caller) == here for caller in above[1:]):
+            pair = above[0] + " > " + place
+            back[pair] = back.get(pair, 0) + 1
 try:
     from polytalk.cli.app import main
 except ImportError:
@@ -189,11 +269,9 @@ threading.setprofile(profile)
 sys.setprofile(profile)
 try:
     main()
-except SystemExit:
-    pass
 finally:
     sys.setprofile(None)
-    json.dump(sorted(files, key=files.get), open(out, "w"))
+    json.dump({"entered": list(entered), "called": list(called), "back": back}, open(out, "w"))
 """
 
 
@@ -204,63 +282,88 @@ def returns(files: list[str]) -> list[str]:
     return [file for file, room, before, place in pairs if room != before and room in rooms[:place]]
 
 
-def trace(root: Path) -> list[str]:
-    """Files that one `polytalk generate` enters, in the order in which it does."""
+def trace(root: Path) -> dict:
+    """Files that one `polytalk generate` enters and calls, in the order in which it does, and its returns by call.
+
+    Raises:
+        RuntimeError: the run failed, so that it entered only some of its files.
+    """
     assets = root / "src" / PACKAGE / "assets"
     with tempfile.TemporaryDirectory() as folder:
         out, script = Path(folder) / "trace.json", Path(folder) / "tracer.py"
         script.write_text(TRACER, encoding="utf-8")
         speakers = [part for side in ("left", "right") for part in ("--speaker", f"{assets}/demo_{side}.flac")]
-        command = ["generate", "--image", f"{assets}/demo.png", *speakers, "--max-seconds", "1", "--dtype", "float32"]
-        environment = os.environ | {"PYTHONPATH": str(root / "src")}
-        subprocess.run(
-            [sys.executable, str(script), str(root / "src"), str(out), *command, "-o", f"{folder}/talk.mp4"],
-            env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        command = ["generate", "--image", f"{assets}/demo.png", *speakers, "--model", "mini", "--max-seconds", "1"]
+        done = subprocess.run(
+            [sys.executable, script, root / "src", out, *command, "--dtype", "float32", "-o", f"{folder}/talk.mp4"],
+            env=os.environ | {"PYTHONPATH": str(root / "src")}, capture_output=True, text=True,
         )  # fmt: skip
+        if done.returncode or not (Path(folder) / "talk.mp4").exists():
+            raise RuntimeError(f"polytalk generate failed ({done.returncode}): {(done.stderr or done.stdout)[-2000:]}")
         return json.loads(out.read_text(encoding="utf-8"))
 
 
-def measure(root: Path, *, traced: bool = False) -> dict:
-    """All figures of a checkout."""
+def measure(root: Path, *, start: str | None = None, traced: bool = False) -> dict:
+    """All figures of a checkout; reach is counted from the module `start`, None: the conductor."""
     house = House(root / "src")
-    start = next(
-        name for name in (f"{PACKAGE}.pipeline.multitalk", f"{PACKAGE}.pipelines.multitalk") if name in house.paths
-    )
+    conductors = (f"{PACKAGE}.pipeline.multitalk", f"{PACKAGE}.pipelines.multitalk")
+    start = start or next(name for name in conductors if name in house.paths)
     total = sum(house.lines.values())
-    rooms = house.rooms()
-    largest = next(iter(rooms))
+    rooms, folders = house.rooms(), house.folders()
+    largest, folder = next(iter(rooms)), next(iter(folders))
+    reached = house.reach(start)
     figures = {
         "lines": total,
         "files": len(house.lines),
         "rooms": rooms,
         "largest room": largest,
         "largest room, share of lines": rooms[largest][0] / total,
+        "folders": folders,
+        "largest folder": folder,
+        "largest folder, share of lines": folders[folder][0] / total,
         "files above 400 lines": {name: count for name, count in house.lines.items() if count > LONG_FILE},
+        "longest functions": house.functions(),
         "circles": house.circles(),
         "circles of rooms": house.room_circles(),
-        "reach of multitalk.py": len(house.reach(start)),
+        "circles of rooms, (top) counted": house.room_circles(top=True),
+        "reach from": start,
+        "reach of multitalk.py": len(reached),
+        "reach with packages": len(house.reach(start, packages=True)),
+        "reached": sorted(reached),
     }
     if traced:
         found = trace(root)
-        figures["files entered"] = len(found)
-        figures["returns"] = len(returns(found))
-        figures["entered"] = found
+        figures["files entered"] = len(found["entered"])
+        figures["files called"] = len(found["called"])
+        figures["returns"] = len(returns(found["entered"]))
+        figures["returns by call"] = sum(found["back"].values())
+        figures["returns by call, pairs"] = len(found["back"])
+        figures |= found
     return figures
 
 
 def rows(figures: dict) -> dict[str, str]:
-    """The figures as lines of a table."""
-    said = {
-        "lines; files": f"{figures['lines']:,}; {figures['files']}",
-        "largest room": f"{figures['largest room']} ({figures['largest room, share of lines']:.1%})",
-        "files above 400 lines": str(len(figures["files above 400 lines"])),
-        "circles of modules": str(len(figures["circles"])),
-        "circles of rooms": str(len(figures["circles of rooms"])),
-        "reach of multitalk.py, files": str(figures["reach of multitalk.py"]),
-    }
-    for name in ("files entered", "returns"):
+    """The figures as lines of a table; figures of an earlier version of this tool lack some."""
+    said = {"lines; files": f"{figures['lines']:,}; {figures['files']}"}
+    for name in ("largest room", "largest folder"):
         if name in figures:
-            said[f"{name} (traced generate)"] = f"{figures[name]:,}"
+            said[name] = f"{figures[name]} ({figures[f'{name}, share of lines']:.1%})"
+    said["files above 400 lines"] = str(len(figures["files above 400 lines"]))
+    if functions := figures.get("longest functions"):
+        said["longest function, lines"] = str(max(functions.values()))
+    for name in ("circles", "circles of rooms", "circles of rooms, (top) counted"):
+        if name in figures:
+            said["circles of modules" if name == "circles" else name] = str(len(figures[name]))
+    start = figures.get("reach from", "multitalk").rpartition(".")[2]
+    rule = "" if "reach from" in figures else " (packages not counted)"
+    said[f"reach of {start}.py, files"] = f"{figures['reach of multitalk.py']}{rule}"
+    if "reach with packages" in figures:
+        said["the same with every __init__ on the way"] = str(figures["reach with packages"])
+    for name in ("files entered", "files called", "returns", "returns by call", "returns by call, pairs"):
+        if name in figures:
+            said[f"{name} (traced)"] = f"{figures[name]:,}"
+    for name, (lines, files) in figures["rooms"].items():
+        said[f"room {name}: lines; files"] = f"{lines:,}; {files}"
     return said
 
 
@@ -268,21 +371,26 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[1], help="checkout to measure")
+    parser.add_argument("--from", dest="start", metavar="MODULE", help="module whose reach is counted")
     parser.add_argument("--trace", action="store_true", help="run polytalk generate under a profiler, too")
     parser.add_argument("--json", type=Path, help="file to write all figures to")
     parser.add_argument("--compare", type=Path, help="figures of another checkout, written by --json")
     options = parser.parse_args()
-    figures = measure(options.root.resolve(), traced=options.trace)
+    figures = measure(options.root.resolve(), start=options.start, traced=options.trace)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    here = rows(figures)
     before = rows(json.loads(options.compare.read_text(encoding="utf-8"))) if options.compare else None
-    for name, value in rows(figures).items():
-        print(f"{name:44}{'' if before is None else before.get(name, '–'):>28}{value:>28}")
+    if before is not None:
+        print(f"{'':44}{'before':>28}{'now':>28}")
+    for name in dict.fromkeys([*here, *(before or ())]):
+        print(f"{name:44}{'' if before is None else before.get(name, '–'):>28}{here.get(name, '–'):>28}")
     for title in ("circles", "circles of rooms"):
         for circle in figures[title]:
             print(f"{title[:-1] if title == 'circles' else 'circle of rooms'}: {', '.join(circle)}")
-    for name, count in figures["files above 400 lines"].items():
-        print(f"{count} lines: {name}")
+    for title in ("files above 400 lines", "longest functions"):
+        for name, count in figures[title].items():
+            print(f"{count} lines: {name}{'()' if title == 'longest functions' else ''}")
 
 
 if __name__ == "__main__":

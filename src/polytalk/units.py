@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 FPS = 25
@@ -49,6 +48,7 @@ def latent_frames(frames: int) -> int:
 
 def to_network(pixels: np.ndarray) -> torch.Tensor:
     """uint8 (height, width, 3) or (T, height, width, 3) to float32 (1, 3, T, height, width) in −1..1."""
+    import numpy as np
     import torch
 
     frames = np.array(np.asarray(pixels))

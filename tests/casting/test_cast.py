@@ -24,7 +24,10 @@ def test_as_many_people_as_voices_are_used_from_left_to_right():
     assert [speaker.box for speaker in proposal.scene.speakers] == [LEFT.body, RIGHT.body]
     assert [pair.reason for pair in proposal.match.pairs] == [Reason.LISTED] * 2
     assert proposal.notes == ()
-    assert "person 1" in proposal.notes_of_pairs()[0]
+    assert [(pair.voice, proposal.people[pair.person].name) for pair in proposal.match.pairs] == [
+        (0, "person 1"),
+        (1, "person 2"),
+    ]
 
 
 def test_who_is_too_many_is_a_bystander_and_named():
@@ -134,9 +137,9 @@ def masked(person):
 def test_masks_of_whoever_was_found_are_used(tmp_path):
     people = [masked(LEFT), masked(RIGHT)]
     proposal = cast_scene(two(), people=people, swap=True)
-    for speaker, person in zip(proposal.scene.speakers, people[::-1], strict=True):
-        np.testing.assert_array_equal(speaker.mask, person.mask)
-        assert speaker.box == Box(person.head.left, person.head.top, person.head.right, person.body.bottom)
+    for speaker, shown in zip(proposal.scene.speakers, people[::-1], strict=True):
+        np.testing.assert_array_equal(speaker.mask, shown.mask)
+        assert speaker.box == Box(shown.head.left, shown.head.top, shown.head.right, shown.body.bottom)
     save_proposal(proposal, tmp_path / "cast.json")
     scene = Scene.from_json(tmp_path / "cast.json")
     again = cast_scene(scene, people=people)

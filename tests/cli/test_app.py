@@ -16,10 +16,10 @@ from PIL import Image
 from tiny_model import picture
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from polytalk.assets import asset
 from polytalk.cli.errors import needs_extra
-from polytalk.cli.generate import ASSETS
 from polytalk.errors import PolytalkError
-from polytalk.generation.request import wishes_of
+from polytalk.generation.request import GenerateRequest
 from polytalk.media.video import read_video
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 
@@ -249,7 +249,8 @@ def test_interruption_leaves_no_broken_file(number, files, model):
 
 
 def test_help_needs_nothing_heavy():
-    check = "import sys; import polytalk.cli.app; sys.exit(any(m in sys.modules for m in ('torch', 'diffusers', 'av', 'PIL')))"
+    heavy = ("torch", "diffusers", "av", "PIL", "numpy", "pydantic")
+    check = f"import sys; import polytalk.cli.app; sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
     result = polytalk("generate", "--help")
     assert result.exit_code == 0
@@ -263,7 +264,7 @@ def test_info_names_machine_and_models():
         assert word in result.output
 
 
-@pytest.mark.skipif(not (ASSETS / "demo_left.flac").exists(), reason="the demo's picture and voices are not drawn yet")
+@pytest.mark.skipif(not asset("demo_left.flac").exists(), reason="the demo's picture and voices are not drawn yet")
 def test_demo(files, model):
     result = polytalk("demo", "--model", model, "--max-seconds", 0.2, "--dtype", "float32")
     assert result.exit_code == 0, result.stderr
@@ -282,6 +283,9 @@ def test_missing_extras_come_with_advice():
 
 
 def test_the_releases_way_with_masks_and_silence():
-    chosen, usual = wishes_of({"fixed_masks": True, "ungated": True}).choices(), wishes_of({}).choices()
+    chosen = GenerateRequest(carry_masks=False, gate_silence=False).choices()
     assert (chosen["carry_masks"], chosen["gate_silence"]) == (False, False)
-    assert (usual["carry_masks"], usual["gate_silence"]) == (None, None)
+    assert GenerateRequest().choices() == {"preset": None}
+    shown = " ".join(polytalk("generate", "--help").output.split())
+    assert "--fixed-masks" in shown
+    assert "--ungated" in shown

@@ -13,10 +13,10 @@ from tiny_model import picture, voice
 from typer.testing import CliRunner
 
 from polytalk import Scene
+from polytalk.assets import asset
 from polytalk.cli.app import app
-from polytalk.cli.generate import ASSETS
-from polytalk.cli.show import CastWishes
 from polytalk.errors import PolytalkError
+from polytalk.generation.request import GenerateRequest
 from polytalk.media.audio import load_audio, resample
 from polytalk.media.video import read_video
 
@@ -25,9 +25,9 @@ from polytalk.media.video import read_video
 def talk(tmp_path_factory):
     """The demo's picture of two people, and its two voices in one recording, one after the other."""
     folder = tmp_path_factory.mktemp("talk")
-    shutil.copy(ASSETS / "demo.png", folder / "demo.png")
+    shutil.copy(asset("demo.png"), folder / "demo.png")
     rate = 16_000
-    left, right = (load_audio(ASSETS / f"demo_{side}.flac") for side in ("left", "right"))
+    left, right = (load_audio(asset(f"demo_{side}.flac")) for side in ("left", "right"))
     sounds = [resample(sound.samples, sound.sample_rate, rate) for sound in (left, right)]
     spoken = [sound[np.flatnonzero(np.abs(sound) > 0.02)[0] :] for sound in sounds]
     spoken = [sound[: np.flatnonzero(np.abs(sound) > 0.02)[-1]] for sound in spoken]
@@ -196,8 +196,8 @@ def test_cast_without_anything_says_what_is_missing(files):
     assert "picture" in result.stderr
 
 
-def test_wishes_by_number_and_by_name():
-    assert CastWishes(assign=("Anna=2", "2=1", "a=b=3")).assigned() == {"Anna": 2, 1: 1, "a=b": 3}
-    assert CastWishes(points=("1,2.5",)).pointed() == [(1.0, 2.5)]
-    with pytest.raises(PolytalkError, match="--point"):
-        CastWishes(points=("1,2,3",))
+def test_people_by_number_and_by_name():
+    assert GenerateRequest(assign=("Anna=2", "2=1", "a=b=3")).assigned() == {"Anna": 2, 1: 1, "a=b": 3}
+    assert GenerateRequest(points=("1,2.5",)).points == ((1.0, 2.5),)
+    with pytest.raises(PolytalkError, match="points"):
+        GenerateRequest(points=("1,2,3",))

@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 
 from polytalk.casting.found import FoundPerson
 from polytalk.cli.app import app
+from polytalk.conditioning.opened import OpenedFiles
 from polytalk.errors import PolytalkError
-from polytalk.generation.request import CloseUpWishes, describe
+from polytalk.generation.close_ups import close_ups_of
+from polytalk.generation.request import GenerateRequest
 from polytalk.media.video import read_video
 from polytalk.scene import Box, Scene, Speaker
 
@@ -79,13 +81,17 @@ def person(box: Box, score: float) -> FoundPerson:
     return FoundPerson("somebody", box, box, box, score, "photograph")
 
 
+def near(close_ups, scene, people, size_class, size):
+    return close_ups_of(GenerateRequest(close_ups=close_ups), scene, people, size_class, size, OpenedFiles())
+
+
 def test_parts_of_the_picture_are_no_heads():
     scene = Scene(image=np.zeros((600, 1000, 3), np.uint8), speakers=[Speaker(voice(0.2), 16_000)])
     nobody = [person(Box(50, 30, 950, 570), 0.0)]
-    assert CloseUpWishes().plan(scene, nobody, "mini", None) is None
+    assert near(None, scene, nobody, "mini", None) is None
     with pytest.raises(PolytalkError, match="not found"):
-        CloseUpWishes(True).plan(scene, nobody, "mini", None)
-    found = CloseUpWishes().plan(scene, [person(Box(400, 100, 500, 230), 0.9)], "mini", None)
+        near(True, scene, nobody, "mini", None)
+    found = near(None, scene, [person(Box(400, 100, 500, 230), 0.9)], "mini", None)
     assert found is not None
-    assert describe(found).startswith("close-ups: a head in 192 × 192, laid into 1000 × 600")
-    assert CloseUpWishes().plan(scene, [person(Box(400, 100, 500, 230), 0.9)], "480p", None) is None
+    assert (found.plan.frame, found.plan.picture) == ((192, 192), (600, 1000))
+    assert near(None, scene, [person(Box(400, 100, 500, 230), 0.9)], "480p", None) is None

@@ -8,9 +8,11 @@ from command_line import TWO, generate, polytalk
 from PIL import Image
 from tiny_model import picture, voice
 
+from polytalk.conditioning.opened import OpenedFiles
 from polytalk.config.pipeline import PipelineConfig
 from polytalk.errors import PolytalkError
-from polytalk.generation.request import Wishes, wishes_of
+from polytalk.generation.model import asked_size, config_of
+from polytalk.generation.request import GenerateRequest
 from polytalk.media.video import read_video
 from polytalk.scene import Scene, Speaker
 
@@ -129,31 +131,30 @@ def test_a_plan_for_nothing_known(arguments, names, files, model):
 
 
 def test_options_become_levers():
-    wishes = wishes_of(
-        {
-            "quantization": "int8",
-            "offload": "group",
-            "vae_tiling": True,
-            "lora": ["a.safetensors", "b.safetensors:0.5"],
-            "step_cache": "firstblock:0.1",
-            "attention": "sage",
-            "apg": True,
-        }
+    wanted = GenerateRequest(
+        quantization="int8",
+        offload="group",
+        vae_tiling=True,
+        loras=["a.safetensors", "b.safetensors:0.5"],
+        step_cache="firstblock:0.1",
+        attention_backend="sage",
+        adaptive_projection=True,
     )
-    options = wishes.options()
+    options = wanted.options()
     assert (options.quantization, options.offload, options.vae_tiling) == ("int8", "group", True)
     assert [(str(lora.path), lora.scale) for lora in options.loras] == [("a.safetensors", 1.0), ("b.safetensors", 0.5)]
     assert (options.step_cache, options.step_cache_threshold, options.attention_backend) == ("firstblock", 0.1, "sage")
-    assert wishes.fixed() == {"quantization", "offload", "vae_tiling"}
-    assert wishes.choices()["adaptive_projection"] is True
+    assert {"quantization", "offload", "vae_tiling"} <= wanted.fixed()
+    assert "compile" not in wanted.fixed()
+    assert wanted.choices()["adaptive_projection"] is True
 
 
 def test_size_classes_bring_their_shift():
     released = PipelineConfig()
-    assert Wishes(size_class="720p").model_config(released).shift == 11.0
-    assert Wishes(size_class="480p").model_config(released) == released
+    assert config_of(GenerateRequest(size_class="720p"), released).shift == 11.0
+    assert config_of(GenerateRequest(size_class="480p"), released) == released
     with pytest.raises(PolytalkError, match="mini"):
-        Wishes(size_class="480p").model_config(PipelineConfig(size_class="mini"))
+        config_of(GenerateRequest(size_class="480p"), PipelineConfig(size_class="mini"))
 
 
 @pytest.mark.parametrize(
@@ -161,5 +162,5 @@ def test_size_classes_bring_their_shift():
 )
 def test_sizes_picked_by_the_shorter_side(width, height, size):
     wanted = Scene(image=picture(height, width), speakers=[Speaker(voice(0.2), 16_000)])
-    assert Wishes(size="32").frame_size(wanted) == size
-    assert Wishes(size="64x32").frame_size(wanted) == (32, 64)
+    assert asked_size(GenerateRequest(size="32"), wanted, OpenedFiles()) == size
+    assert asked_size(GenerateRequest(size="64x32"), wanted, OpenedFiles()) == (32, 64)

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from polytalk import Scene, Speaker
-from polytalk.conditioning.activity import VoiceGate, runs, silent_features, track_gains, voice_activity
+from polytalk.conditioning.activity import VoiceGate, silent_features, track_gains, voice_activity
 from polytalk.conditioning.conversation import load_conversation
 from polytalk.conditioning.speech import SpeechFeatures, conversation_tracks, normalise_loudness
 from polytalk.evaluation.scenes.held_out import evaluation_voices
 from polytalk.media.audio import Sound
+from polytalk.scene.schedule import runs
 from polytalk.synthetic.speech.conversation import draw_conversation
 
 RATE, FPS = 16_000, 25

@@ -86,6 +86,7 @@ def released_masks(boxes, picture, target):
 
 @settings(deadline=None, max_examples=25)
 @given(width=st.integers(20, 300), height=st.integers(20, 300), people=st.integers(1, 4), seed=st.integers(0, 99))
+@example(width=103, height=126, people=1, seed=0)  # a row that float64 takes from the pixel beside the release's
 def test_drawn_pictures_and_masks_equal_the_releases_steps(width, height, people, seed):
     picture = drawn(width, height, seed)
     target = choose_size(width, height)

@@ -115,7 +115,7 @@ def test_a_feathered_edge_lies_between_source_and_target():
 
 def test_sources_that_do_not_fit_are_refused():
     noise, flow = torch.zeros(SHAPE), towards(torch.zeros(SHAPE))
-    with pytest.raises(PolytalkError, match="source video"):
+    with pytest.raises(PolytalkError, match="source: latents"):
         sample(flow, noise, FlowMatchingSchedule(2), source=Source(torch.zeros(1, 2, 3, 3, 3)))
     with pytest.raises(PolytalkError, match="there is none"):
         sample(flow, noise, FlowMatchingSchedule(2, 7.0, 0.5))

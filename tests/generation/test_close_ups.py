@@ -11,7 +11,7 @@ from polytalk import Box, MultiTalkPipeline, Scene, Speaker
 from polytalk.casting.found import FoundPerson
 from polytalk.errors import PolytalkError
 from polytalk.generation.close_ups import (
-    CloseUps,
+    CloseUpPlan,
     generate_with_close_ups,
     plan_close_ups,
     reconstruct,
@@ -195,7 +195,7 @@ def test_utterances_keep_their_speakers():
 
 
 def test_wrong_sizes_are_refused():
-    plan = CloseUps.plan((200, 400), HEADS, [FRAME])
+    plan = CloseUpPlan.of((200, 400), HEADS, [FRAME])
     with pytest.raises(PolytalkError, match="400 × 200"):
         plan.compose(Image.fromarray(photo(100, 100)))
     run = plan_close_ups(wanted(), size=FRAME, people=())

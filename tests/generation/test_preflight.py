@@ -9,6 +9,7 @@ from polytalk import Box, Scene, Speaker, Utterance
 from polytalk.casting.cast import cast_scene
 from polytalk.casting.found import FoundPerson
 from polytalk.casting.preview import COLOURS
+from polytalk.generation.close_ups import plan_close_ups
 from polytalk.generation.preflight import preflight
 
 RATE, SIZE = 16_000, (144, 256)
@@ -63,7 +64,9 @@ def test_warnings_name_everything_that_is_wrong():
     quiet = two(speakers=[Speaker(voice(0.3, i), RATE, box) for i, box in enumerate([Box(0, 0, 40, 64), RIGHT.body])])
     small = preflight(cast_scene(quiet, people=[], find=False), (64, 96))
     assert small.warnings == ()
-    near = preflight(cast_scene(scene, people=[LEFT, RIGHT]), SIZE, close_ups=True).warnings
+    near = preflight(
+        cast_scene(scene, people=[LEFT, RIGHT]), SIZE, close_ups=plan_close_ups(scene, size=SIZE, people=[LEFT, RIGHT])
+    ).warnings
     assert not any("face is" in warning or "enlarged" in warning for warning in near)
 
 

@@ -98,7 +98,7 @@ def test_an_existing_one_is_kept_or_replaced_whole(tmp_path, name):
 
     write(110)
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-    with pytest.raises(PolytalkError, match="--force"):
+    with pytest.raises(PolytalkError, match="`force`"):
         write(30)
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
     write(30, force=True)

@@ -101,7 +101,7 @@ def leftovers(folder: Path):
 
 def test_an_existing_file_is_kept(tmp_path):
     (tmp_path / "a.mp4").write_text("mine")
-    with pytest.raises(PolytalkError, match="--force"):
+    with pytest.raises(PolytalkError, match="`force`"):
         write_video(tmp_path / "a.mp4", stripes())
     assert (tmp_path / "a.mp4").read_text() == "mine"
     write_video(tmp_path / "a.mp4", stripes(), force=True)

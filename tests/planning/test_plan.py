@@ -16,9 +16,9 @@ from polytalk.pipeline.progress import Stage
 from polytalk.planning.activations import Activations
 from polytalk.planning.cost import VideoSize, call_flops
 from polytalk.planning.fake_tensor_trace import LiveBytes, measure
-from polytalk.planning.hardware import GIB, GPUS, Device, choose_device, find_gpu, parse_bytes
+from polytalk.planning.hardware import GIB, GPUS, Device, find_gpu, parse_bytes, planned_device
 from polytalk.planning.model_sizes import describe_model
-from polytalk.planning.plan import LEVERS, Request, Video, describe_options, make_plan
+from polytalk.planning.plan import LEVERS, PlanRequest, Video, describe_options, make_plan
 
 TOLERANCE = 0.15
 """Of a measured peak, by which an estimate may be off."""
@@ -74,7 +74,7 @@ def test_peaks_are_those_of_a_run(released, people, size, guidance, levers):
     pipe = MultiTalkPipeline.from_pretrained(released, torch_dtype="float32", device="cpu", options=options)
     measured = measured_stages(pipe, scene(people, seconds=0.52), size, **choices)
     video = Video(people, 13, size)
-    plan = make_plan(Request(describe_model(released), video, CPU, 24 * GIB, options, frozenset(LEVERS), choices))
+    plan = make_plan(PlanRequest(describe_model(released), video, CPU, 24 * GIB, options, frozenset(LEVERS), choices))
     estimated = plan.asked.footprint.stages
     for stage in ("encoding the picture", "denoising", "decoding"):
         assert estimated[stage] == pytest.approx(measured[stage], rel=TOLERANCE), stage
@@ -92,7 +92,9 @@ def test_keys_and_values_are_gone_while_frames_are_decoded(large):
     assert alive[Stage.DENOISE] > 0
     assert alive[Stage.DECODE] == 0
     video, levers = Video(2, 81, (480, 832)), (LoadOptions(), frozenset(LEVERS))
-    plans = [make_plan(Request(large, video, CPU, 256 * GIB, *levers, choices)) for choices in (NONE, FULL_GUIDANCE)]
+    plans = [
+        make_plan(PlanRequest(large, video, CPU, 256 * GIB, *levers, choices)) for choices in (NONE, FULL_GUIDANCE)
+    ]
     one, three = (plan.asked.footprint.stages for plan in plans)
     assert one["decoding"] == three["decoding"]  # however many predictions there were
     assert one["denoising"] < three["denoising"]
@@ -164,7 +166,7 @@ def test_time_on_a_known_gpu_is_near_the_published_floor(large):
 def fixed(
     model, gpu, video, choices, vram=None, ram=64, levers=frozenset({"vae_tiling", "branch_chunking", "clip_frames"})
 ):
-    return Request(model, video, choose_device(vram, gpu), ram * GIB, fixed=levers, choices=choices)
+    return PlanRequest(model, video, planned_device(vram, gpu), ram * GIB, fixed=levers, choices=choices)
 
 
 def test_the_plain_settings_are_chosen_where_they_fit(large):
@@ -207,7 +209,7 @@ def test_too_little_host_memory_says_so(large):
 
 def test_given_levers_stay(large):
     options = LoadOptions(quantization="int8", offload="group", vae_tiling=True)
-    request = Request(large, Video(1, 81, (448, 896)), GPUS["RTX 4090"], 64 * GIB, options, frozenset(LEVERS), NONE)
+    request = PlanRequest(large, Video(1, 81, (448, 896)), GPUS["RTX 4090"], 64 * GIB, options, frozenset(LEVERS), NONE)
     assert make_plan(request, RUNS).require().options == options
     assert describe_options(options) == "--quantization int8 --offload group --vae-tiling"
 
@@ -274,7 +276,7 @@ def test_cards_are_found_by_their_own_names():
 
 
 def test_memory_alone_takes_a_card_of_that_size():
-    device = choose_device("12GiB", device="cpu")
+    device = planned_device("12GiB", device="cpu")
     assert device.assumed
     assert device.memory == 12 * GIB
     assert dataclasses.replace(device, assumed=False, memory=GPUS[device.name].memory) == GPUS[device.name]

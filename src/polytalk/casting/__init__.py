@@ -1,4 +1,4 @@
-"""Who is in the picture, who is in the sound, and who is who: a proposal that the user confirms or corrects.
+"""Who is who: whom a picture shows, whose voices a sound holds, and which is whose; a proposal to be corrected.
 
 Example:
     scene = Scene("us.jpg", speakers=[Speaker("anna.wav"), Speaker("ben.wav")])

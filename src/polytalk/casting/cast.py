@@ -1,4 +1,4 @@
-"""Casting: people get places, and each voice gets its person. It is a proposal, to be corrected."""
+"""Casting (`cast_scene`): people get places, and each voice gets its person; a proposal, to be corrected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import numpy as np
 from polytalk.casting.active_speaker import mouth_motion, speaker_scores, voice_loudness
 from polytalk.casting.found import FoundPerson
 from polytalk.casting.match import Match, exchange, match_voices, prominent
+from polytalk.casting.people.find import find_people
 from polytalk.casting.people.places import bodies_apart, extent, join_given, person_at, within
+from polytalk.casting.saving import with_files
 from polytalk.conditioning.given_masks import given_masks
 from polytalk.conditioning.masks import default_boxes
 from polytalk.conditioning.opened import OpenedFiles
@@ -137,15 +139,15 @@ def look_for_people(picture: np.ndarray, expected: int | None = None) -> Sequenc
         expected: how many there should be; finds that are less sure make up the number.
     """
     try:
-        from polytalk.casting.people.find import find_people
-
         return find_people(picture, expected=expected)
-    except (PolytalkError, ModuleNotFoundError) as error:
-        if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("polytalk"):
+    except PolytalkError as error:
+        why = f"{error.problem}. {error.remedy}"
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("polytalk"):
             raise
-        why = error.problem if isinstance(error, PolytalkError) else f"{error.name} is not installed"
-        warnings.warn(f"people cannot be looked for: {why}", UserWarning, stacklevel=2)
-        return ()
+        why = f"{error.name} is not installed"
+    warnings.warn(f"people cannot be looked for: {why}", UserWarning, stacklevel=2)
+    return ()
 
 
 def _seats(scene: Scene, found: Sequence[FoundPerson], size: tuple[int, int], looked: bool) -> _Seats:
@@ -160,7 +162,7 @@ def _seats(scene: Scene, found: Sequence[FoundPerson], size: tuple[int, int], lo
     note = note.replace("into 1 equal parts", "by no line: all of it is one person's")
     parts = default_boxes(*size, count)
     people = [FoundPerson(f"part {i + 1}", box, box, box, 0.0, "user") for i, box in enumerate(parts)]
-    told = (f"{note}. Give a --box for each speaker if that is wrong",) if looked else ()
+    told = (f"{note}. Give every speaker a box if that is wrong",) if looked else ()
     return _Seats(tuple(people), {}, "parts", told)
 
 
@@ -316,8 +318,5 @@ def save_proposal(proposal: CastProposal, path: str | Path, *, force: bool = Fal
     Raises:
         PolytalkError: a file exists and `force` is off, or cannot be written.
     """
-    from polytalk.casting.saving import with_files
-    from polytalk.scene.formats.files import write_scene
-
     path = Path(path)
-    write_scene(with_files(proposal.scene, path, force=force), path, force=force, casting=proposal.as_dict())
+    with_files(proposal.scene, path, force=force).to_json(path, force=force, casting=proposal.as_dict())

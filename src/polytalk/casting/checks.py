@@ -13,15 +13,14 @@ import numpy as np
 
 from polytalk.casting.found import FoundPerson
 from polytalk.casting.match import Match
-from polytalk.casting.people.places import UNSEEN, shared_area
+from polytalk.casting.people.places import NOT_FOUND, shared_area
 from polytalk.conditioning.picture import PictureFit
 from polytalk.media.audio import Sound
 from polytalk.scene import Box
-from polytalk.units import PATCH, SPATIAL_STRIDE
+from polytalk.scene.schedule import runs
+from polytalk.units import PIXEL_STEP
 
-TOKEN = SPATIAL_STRIDE * PATCH
-"""Pixels of the video's frame that are one place for the network."""
-LEAST_FACE = 2.5 * TOKEN
+LEAST_FACE = 2.5 * PIXEL_STEP
 """Pixels of a face's width in the video's frame, so that the mouth, two fifths of it, is as wide as a token."""
 _OUTSIDE = 0.05
 """Of a face's area: what may lie outside its box unmentioned."""
@@ -45,7 +44,7 @@ def faces_outside_boxes(people: Mapping[str, FoundPerson], boxes: Mapping[str, B
     for name, person in people.items():
         face, box = person.face, boxes[name]
         share = 1 - shared_area(face, box) / (face.width * face.height)
-        if person.score != UNSEEN and share > _OUTSIDE:
+        if person.score != NOT_FOUND and share > _OUTSIDE:
             whole = Box(*map(min, _low(face), _low(box)), *map(max, _high(face), _high(box)))
             found.append(f"{share:.0%} of {name}'s face lies outside the box {box}: {whole} would hold it")
     return found
@@ -68,14 +67,14 @@ def small_faces(people: Mapping[str, FoundPerson], fit: PictureFit) -> list[str]
     height, width = fit.target
     for name, person in people.items():
         seen = person.face.width * scale
-        if person.score == UNSEEN or seen >= LEAST_FACE:
+        if person.score == NOT_FOUND or seen >= LEAST_FACE:
             continue
         more = LEAST_FACE / seen
-        frame = [math.ceil(side * more / TOKEN) * TOKEN for side in (width, height)]
+        frame = [math.ceil(side * more / PIXEL_STEP) * PIXEL_STEP for side in (width, height)]
         crop = [math.floor(side / (scale * more) + 1e-6) for side in (width, height)]
         found.append(
-            f"{name}'s face is {seen:.0f} pixels wide in the video, and the network sees {TOKEN} at a time: crop the "
-            f"picture to at most {crop[0]} × {crop[1]} pixels around the people, or make a video of "
+            f"{name}'s face is {seen:.0f} pixels wide in the video, and the network sees {PIXEL_STEP} at a time: crop "
+            f"the picture to at most {crop[0]} × {crop[1]} pixels around the people, or make a video of "
             f"{frame[0]} × {frame[1]} or more"
         )
     return found
@@ -106,9 +105,8 @@ def clipped_sounds(sounds: Mapping[str, Sound]) -> list[str]:
 
 def clipped_peaks(sound: Sound) -> list[float]:
     """When, in seconds, a sound stays at full scale for some samples."""
-    full = np.concatenate([[False], np.abs(sound.samples) >= _FULL_SCALE, [False]])
-    edges = np.flatnonzero(np.diff(full.astype(np.int8))).reshape(-1, 2)
-    return [float(first) / sound.sample_rate for first, last in edges if last - first >= _FLAT]
+    full = runs(np.abs(sound.samples) >= _FULL_SCALE)
+    return [first / sound.sample_rate for first, last in full if last - first >= _FLAT]
 
 
 def music_under_voices(sounds: Mapping[str, Sound], share: Callable[[Sound], float]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Who is who: which of the people in the picture speaks with which voice.
+"""Who is who: which of the people in a picture speaks with which voice, and why (`match_voices`).
 
 What decides, in this order: the user's word; a name that a voice and a person share, or that the prompt puts in a place
 ("Anna on the left"); in a video, whose mouth moves while the voice is heard; else the order of the voices, from left to

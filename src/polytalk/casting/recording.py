@@ -12,6 +12,7 @@ import numpy as np
 from polytalk.casting.cast import CastProposal, cast_scene, look_for_people
 from polytalk.casting.found import Diarization, VoiceTurn
 from polytalk.casting.voices.clustering import ClusterConfig
+from polytalk.casting.voices.find import listen
 from polytalk.errors import PolytalkError
 from polytalk.media.audio import Sound, sound_of
 from polytalk.media.image import load_image
@@ -60,8 +61,6 @@ def voices_of(sound: Sound, num_voices: int | None, num_people: int = 0) -> Diar
         num_people: who could speak: an estimate beyond is taken for one voice heard as two, and up to it voices count
             that are heard for less, or are more alike, than would do otherwise. 0: not known.
     """
-    from polytalk.casting.voices.find import listen
-
     heard = listen(sound)
     found = heard.find(num_voices)
     if num_voices is not None or num_people == 0:
@@ -97,7 +96,7 @@ def scene_of_recording(
         PolytalkError: nobody speaks in it.
     """
     if not found.turns:
-        remedy = "Use a recording of speech, or give a --script with times."
+        remedy = "Use a recording of speech, or give a `script` with times."
         raise PolytalkError("recording", "nobody is heard to speak", remedy)
     sound = None if isinstance(recording, str | Path) else sound_of(recording, sample_rate, "recording")
     speakers = [Speaker(name=f"voice {number + 1}") for number in range(found.num_voices)]

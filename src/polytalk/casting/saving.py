@@ -1,4 +1,4 @@
-"""What a scene holds in memory only goes to files beside its own."""
+"""What a scene holds in memory only, saved to files beside its own."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""TODO room."""
+"""The command line: parses and prints, decides nothing."""

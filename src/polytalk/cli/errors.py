@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
+import os
+import re
 import signal
 import sys
 import threading
@@ -13,8 +16,11 @@ from typing import Any, NoReturn
 
 import typer
 
+from polytalk.config.knobs import knobs_of
 from polytalk.errors import PolytalkError
 
+_KNOB = re.compile(r"`(?P<name>\w+)(=(?P<value>[^`]+))?`")
+_QUOTES = "\"'"
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -31,7 +37,7 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
                 _say("Interrupted; nothing was left half-written.")
                 raise typer.Exit(INTERRUPTED) from None
             except PolytalkError as error:
-                _say(f"Error: {_one_line(error)}")
+                _say(f"Error: {_one_line(in_options(error))}")
                 raise typer.Exit(BAD_INPUT) from None
             except (MemoryError, RuntimeError) as error:
                 if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":  # PyTorch's
@@ -95,8 +101,49 @@ def _one_line_warnings() -> Iterator[None]:
         yield
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def in_options(error: PolytalkError) -> str:
+    """An error in the words of the command line: knobs by their options, `name` and `name=value` in remedies, too."""
+    from polytalk.generation.request import GenerateRequest
+
+    knobs = {entry.name: entry for entry in knobs_of(GenerateRequest) if entry.knob.command_line}
+    field = knobs[error.field].flag if error.field in knobs else error.field
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found["name"], found["value"]
+        if name not in knobs:
+            return found[0].strip("`")
+        if value is None or value == "True":
+            return knobs[name].flag
+        return knobs[name].off_flag if value == "False" else f"{knobs[name].flag} {value.strip(_QUOTES)}"
+
+    problem, remedy = (_KNOB.sub(option, text) for text in (error.problem, error.remedy))
+    return f"{field}: {problem}. {remedy}"
+
+
+def in_flags(options: Any) -> str:
+    """Levers that are not plain, as one would give them: "--offload group --vae-tiling"."""
+    words = []
+    for entry in knobs_of(type(options)):
+        value = getattr(options, entry.name)
+        if value in (entry.default, ()) or not entry.knob.command_line:
+            continue
+        if isinstance(value, bool):
+            words.append(entry.flag if value else entry.off_flag)
+        else:
+            words += [f"{entry.flag} {part}" for part in (value if isinstance(value, tuple) else (value,))]
+    return " ".join(words) or "plain"
+
+
+def make_quiet() -> None:
+    """What libraries say of themselves while they are imported is not the user's business."""
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    for library in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(library).addFilter(lambda record: record.levelno >= logging.ERROR)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _say(line: str) -> None:

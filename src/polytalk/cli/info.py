@@ -103,8 +103,7 @@ def _models() -> list[tuple[str, str]]:
 
 
 def _missing() -> list[tuple[str, str]]:
-    from polytalk.assets import embedded_models
-    from polytalk.cli.generate import ASSETS
+    from polytalk.assets import asset, embedded_models
 
     missing = [
         f"{name} ({what}): pip install 'polytalk[train]'"
@@ -113,6 +112,6 @@ def _missing() -> list[tuple[str, str]]:
     ]
     if "mini" not in embedded_models():
         missing.append("the embedded model mini: reinstall Polytalk, or name a folder by --model")
-    if not (ASSETS / "demo.json").exists():
+    if not asset("demo.json").exists():
         missing.append("the demo's picture and voices: reinstall Polytalk")
     return [("missing", "; ".join(missing) or "nothing")]

@@ -2,68 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from polytalk.cli.errors import in_flags, make_quiet, reports_errors
+from polytalk.generation.request import GenerateRequest
+
 if TYPE_CHECKING:
-    from polytalk.generation.request import Wishes
     from polytalk.planning.plan import Candidate, Plan
-    from polytalk.scene import Scene
 
 _GIB = 2**30
 _SHOWN = 6
 """Ways of making the video that the table lists."""
 
 
-def plan_for(
-    scene: Scene, wishes: Wishes, *, gpu: str | None = None, vram: str | None = None, ram: str | None = None
-) -> Plan:
-    """The plan of a scene; reads picture, sounds, configurations and the headers of weight files, but no weight.
+@reports_errors
+def plan(values: dict[str, Any], *, gpu: str | None, ram: str | None, as_json: bool) -> None:
+    """Say what a video takes before anything is loaded: frames, memory, time, and the settings that fit."""
+    make_quiet()
+    from polytalk.generation.plan import plan as plan_request
 
-    Args:
-        scene: what is wanted.
-        wishes: the command's options.
-        gpu: card to plan for.
-        vram: GPU memory to plan for.
-        ram: host memory to plan for.
-
-    Raises:
-        PolytalkError: bad input.
-    """
-    _quiet_libraries()
-    import psutil
-
-    from polytalk.planning.hardware import choose_device, parse_bytes
-    from polytalk.planning.model_sizes import describe_model
-    from polytalk.planning.plan import Request, Video, make_plan
-
-    options = wishes.options()
-    model = describe_model(wishes.model, wishes.audio_weights, wishes.speech_weights)
-    model = dataclasses.replace(model, config=wishes.model_config(model.config))
-    video = Video.of_scene(scene, model.config.size_class, wishes.frame_size(scene), wishes.max_seconds)
-    device = choose_device(vram, gpu, wishes.device)
-    memory = parse_bytes(ram, "--ram") if ram else float(psutil.virtual_memory().total)
-    return make_plan(Request(model, video, device, memory, options, wishes.fixed(), wishes.choices(), wishes.dtype))
-
-
-def print_plan(
-    scene: Scene, wishes: Wishes, *, gpu: str | None, vram: str | None, ram: str | None, as_json: bool
-) -> None:
-    """Print the plan of a scene.
-
-    Raises:
-        PolytalkError: bad input, or nothing fits; the plan is printed all the same.
-    """
-    plan = plan_for(scene, wishes, gpu=gpu, vram=vram, ram=ram)
+    found = plan_request(GenerateRequest(**values), gpu=gpu, ram=ram)
     if as_json:
-        print(json.dumps(plan_as_dict(plan), indent=2))
+        print(json.dumps(plan_as_dict(found), indent=2))
     else:
-        _print_tables(plan)
-    plan.require()
+        _print_tables(found)
+    found.require()
 
 
 def plan_as_dict(plan: Plan) -> dict[str, Any]:
@@ -94,20 +61,18 @@ def plan_as_dict(plan: Plan) -> dict[str, Any]:
 
 
 def _candidate_as_dict(candidate: Candidate) -> dict[str, Any]:
-    from polytalk.planning.plan import describe_options
-
-    footprint, duration = candidate.footprint, candidate.duration
+    memory, duration = candidate.footprint, candidate.duration
     return {
-        "options": describe_options(candidate.options),
+        "options": in_flags(candidate.options),
         "clip_frames": candidate.clip_frames,
         "steps": candidate.steps,
         "predictions_per_step": candidate.predictions,
         "fits": candidate.fits,
-        "peak_device_memory": footprint.device,
-        "peak_host_memory": footprint.host,
-        "peak_while": footprint.stage,
-        "device_memory_by_stage": footprint.stages,
-        "weights": footprint.weights,
+        "peak_device_memory": memory.device,
+        "peak_host_memory": memory.host,
+        "peak_while": memory.stage,
+        "device_memory_by_stage": memory.stages,
+        "weights": memory.weights,
         "seconds": duration.total,
         "seconds_per_step": duration.call,
         "seconds_by_stage": {
@@ -139,7 +104,7 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
     if device.assumed:
         where = f"GPU with {device.memory / _GIB:.1f} GiB (rates of an {device.name})"
     predictions = f"{best.steps} steps of {best.predictions} prediction{'s' if best.predictions > 1 else ''}"
-    weights = plan.asked.footprint.weights
+    weights = plan.asked.memory.weights
     return [
         ("model", f"{request.model.name}, {weights / 1e9:.1f} GB of weights"),
         ("video", f"{request.video.seconds:.1f} s, {request.video.frames} frames of {width} × {height}"),
@@ -153,8 +118,6 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
 
 def _ways(plan: Plan) -> Table:
     """As asked, the chosen one, and what else fits."""
-    from polytalk.planning.plan import describe_options
-
     on_cpu = plan.request.device.kind == "cpu"
     table = Table(pad_edge=False)
     table.add_column("settings", overflow="fold")
@@ -165,13 +128,13 @@ def _ways(plan: Plan) -> Table:
         marks = ["asked"] if candidate is plan.asked else []
         marks += ["chosen"] if candidate is plan.chosen else []
         marks += [] if candidate.fits else ["does not fit"]
-        footprint, duration = candidate.footprint, candidate.duration
-        vram = () if on_cpu else (f"{footprint.device / _GIB:.1f} GiB",)
+        memory, duration = candidate.footprint, candidate.duration
+        vram = () if on_cpu else (f"{memory.device / _GIB:.1f} GiB",)
         table.add_row(
-            describe_options(candidate.options),
+            in_flags(candidate.options),
             str(candidate.clip_frames),
             *vram,
-            f"{footprint.host / _GIB:.1f} GiB",
+            f"{memory.host / _GIB:.1f} GiB",
             _time(duration.call),
             _time(duration.total),
             ", ".join(marks),
@@ -192,11 +155,3 @@ def _time(seconds: float) -> str:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = seconds / 60
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:,.1f} h"
-
-
-def _quiet_libraries() -> None:
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    diffusers_logging.set_verbosity_error()
-    transformers_logging.set_verbosity_error()

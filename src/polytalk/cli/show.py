@@ -1,187 +1,118 @@
-"""Who is who on the command line: options to a proposal, and what is shown before a video is made."""
+"""What the command line shows of a run: tables before it, a bar on the way, and a line at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+from rich.status import Status
 from rich.table import Table
 
-from polytalk.errors import PolytalkError
-from polytalk.scene import Box, Scene
+from polytalk.cli.errors import in_flags
+from polytalk.generation import events
+from polytalk.motion.prompted import acts_in
+from polytalk.pipeline.progress import Progress
 
 if TYPE_CHECKING:
-    from polytalk.casting.cast import CastProposal
+    from polytalk.generation.generate import GenerateResult
     from polytalk.generation.preflight import Preflight
-    from polytalk.generation.request import CloseUpWishes, Wishes
 
 _MOST_TURNS = 12
 """Rows of the timeline that are shown."""
 
 
-@dataclass(frozen=True)
-class CastWishes:
-    """Options about who is who, as they were given.
-
-    Raises:
-        PolytalkError: one that is not understood.
-    """
-
-    find: bool = True
-    """Look for people."""
-    assign: Sequence[str] = ()
-    """ "Anna=2": a voice's name or number, and a person's number."""
-    points: Sequence[str] = ()
-    """ "x,y", one for each speaker."""
-    masks: Sequence[Path] = ()
-    """Pictures of each speaker's shape; or one of all, in a colour each."""
-    swap: bool = False
-    """Exchange the first two voices."""
-    preview: Path | None = None
-    """Picture of who is where to write."""
-    dry_run: bool = False
-    """Stop after that."""
-
-    def __post_init__(self) -> None:
-        self.assigned()
-        self.pointed()
-
-    def assigned(self) -> dict[str | int, int]:
-        """Voice's name, or place from 0, to a person's number."""
-        found: dict[str | int, int] = {}
-        for text in self.assign:
-            voice, _, number = text.rpartition("=")
-            voice, number = voice.strip(), number.strip()
-            if not voice or not number.isdecimal():
-                remedy = "Write a voice and a person's number, like Anna=2 or 1=2."
-                raise PolytalkError("--assign", f"it is {text!r}", remedy)
-            found[int(voice) - 1 if voice.isdecimal() else voice] = int(number)
-        return found
-
-    def pointed(self) -> list[tuple[float, float]]:
-        """Points in pixels of the picture."""
-        found = []
-        for text in self.points:
-            try:
-                x, y = (float(part) for part in text.split(","))
-            except ValueError:
-                raise PolytalkError("--point", f"it is {text!r}", "Write pixels like 320,140.") from None
-            found.append((x, y))
-        return found
-
-
-def recorded_scene(
-    image: Any,
-    recording: Path,
-    num_voices: int | None,
-    boxes: Sequence[Box],
-    given: dict[str, Any],
-    *,
-    find: bool = True,
-    separate_music: bool = False,
-) -> Scene:
-    """A picture and one recording as a scene: the voices in it are found.
+class RunView:
+    """Shows the events of `generate` as they come; a context, so that bars and spinners end with it.
 
     Args:
-        image: picture or video.
-        recording: a sound file.
-        num_voices: how many speak; None: as many as there are boxes, or as are heard.
-        boxes: of everybody who speaks, in the order of first speech, or none.
-        given: further fields of the scene.
-        find: look for people, since no more than are there can speak.
-        separate_music: find and use the voices without the music; what is heard stays the recording.
-
-    Raises:
-        PolytalkError: no sound, nobody speaks, another number of boxes than voices, or no separator.
+        console: where to.
+        who: whether people and timeline are shown.
     """
-    import dataclasses
 
-    import numpy as np
+    def __init__(self, console: Console, *, who: bool = True) -> None:
+        self.console, self.who = console, who
+        self._started = time.monotonic()
+        self._status: Status | None = None
+        self._bar: ProgressBar | None = None
 
-    from polytalk.casting.cast import look_for_people
-    from polytalk.casting.recording import scene_of_recording, voices_of
-    from polytalk.media.audio import load_audio
-    from polytalk.media.image import load_image
+    def __enter__(self) -> RunView:
+        return self
 
-    if num_voices is not None and num_voices < 1:
-        raise PolytalkError("--num-voices", f"it is {num_voices}", "Give 1 or more.")
-    known = num_voices or len(boxes) or None
-    sound = load_audio(recording, "recording")
-    picture = load_image(image)
-    people = len(look_for_people(np.asarray(picture))) if find and not known else 0
-    if separate_music:
-        from polytalk.casting.voices.music import separate_voice
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop()
 
-        sound = separate_voice(sound)
-        source: dict[str, Any] = {"recording": sound.samples, "sample_rate": sound.sample_rate}
-    else:
-        source = {"recording": recording}
-    scene = scene_of_recording(image, found=voices_of(sound, known, people), **source, **given)
-    if separate_music:
-        scene = dataclasses.replace(scene, soundtrack=recording)
-    if not boxes:
-        return scene
-    if len(boxes) != len(scene.speakers):
-        problem = f"there are {len(boxes)} boxes and {len(scene.speakers)} voices in the recording"
-        raise PolytalkError("--box", problem, "Give one box per voice, in the order of first speech, or none at all.")
-    speakers = [dataclasses.replace(one, box=box) for one, box in zip(scene.speakers, boxes, strict=True)]
-    return dataclasses.replace(scene, speakers=speakers)
+    def __call__(self, event: events.Event) -> None:
+        """Show one event."""
+        if isinstance(event, Progress):
+            self._step(event)
+            return
+        self._stop()
+        match event:
+            case events.Begins(work):
+                self._status = self.console.status(work, spinner="dots")
+                self._status.start()
+            case events.WhoIsWho(preflight, preview):
+                if self.who and not self.console.quiet:
+                    show(preflight, self.console)
+                if preview is not None:
+                    self.console.print(f"[bold]{preview}[/] shows who is where")
+            case events.Fitted(options, clip_frames):
+                self.console.print(f"fits with: {in_flags(options)}, clips of {clip_frames} frames")
+            case events.Loaded(model, device, dtype):
+                self.console.print(f"model {model} on {device}, {dtype}")
+            case events.CloseUpsPlanned():
+                self.console.print(_close_ups(event))
+            case events.Explained(report):
+                report.print(self.console)
+
+    def end(self, result: GenerateResult) -> None:
+        """One line about what was made."""
+        self._stop()
+        if result.output is None:
+            return
+        height, width = result.size
+        spent = time.monotonic() - self._started
+        made = f"{result.seconds:.1f} s of {width} × {height}"
+        pace = f"made in {spent:.0f} s ({spent / result.seconds:.1f} s per second)"
+        self.console.print(f"[bold]{result.output}[/]: {made}, {pace}")
+
+    def _step(self, event: Progress) -> None:
+        if self._bar is None:
+            self._stop()
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("steps"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+            )
+            self._bar = ProgressBar(*columns, console=self.console)
+            self._bar.add_task("starting", total=None)
+            self._bar.start()
+        name = event.stage.value if event.num_clips == 0 else f"clip {event.clip + 1}/{event.num_clips}"
+        activity = "" if event.num_clips == 0 else f" {event.stage.value}"
+        done, total = event.clip * event.num_steps + event.step, event.num_clips * event.num_steps
+        self._bar.update(self._bar.task_ids[0], description=name + activity, completed=done, total=total or None)
+
+    def _stop(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+        if self._bar is not None:
+            self._bar.stop()
+        self._status = self._bar = None
 
 
-def propose(scene: Scene, wishes: CastWishes) -> CastProposal:
-    """Who is where and who is who.
-
-    Raises:
-        PolytalkError: as `cast_scene`.
-    """
-    from polytalk.casting.cast import cast_scene
-
-    if wishes.masks:
-        scene = _with_masks(scene, wishes.masks)
-    options: dict[str, Any] = {"assign": wishes.assigned(), "points": wishes.pointed(), "swap": wishes.swap}
-    return cast_scene(scene, find=wishes.find, **options)
-
-
-def _with_masks(scene: Scene, masks: Sequence[Path]) -> Scene:
-    import dataclasses
-
-    files = list(masks) * len(scene.speakers) if len(masks) == 1 else list(masks)
-    if len(files) != len(scene.speakers):
-        problem = f"there are {len(masks)} and {len(scene.speakers)} speakers"
-        raise PolytalkError("--mask", problem, "Give one for each, or one picture with a colour for each.")
-    speakers = [
-        dataclasses.replace(speaker, mask=path, box=None, point=None)
-        for speaker, path in zip(scene.speakers, files, strict=True)
-    ]
-    return dataclasses.replace(scene, speakers=speakers)
-
-
-def look_ahead(proposal: CastProposal, wishes: Wishes, close_ups: CloseUpWishes | None = None) -> Preflight:
-    """What is known before the video is made, for the model that the options name.
-
-    Args:
-        proposal: who is who.
-        wishes: the command's options about model and video.
-        close_ups: those about close-ups; None: none were given.
-
-    Raises:
-        PolytalkError: no such model, or picture and sounds cannot be read.
-    """
-    from polytalk.conditioning.picture import choose_size
-    from polytalk.generation.preflight import preflight
-    from polytalk.generation.request import CloseUpWishes
-    from polytalk.media.image import load_image
-
-    given, size_class = wishes.frame_size(proposal.scene), _size_class(wishes)
-    picture = load_image(proposal.scene.image)
-    size = given or choose_size(picture.width, picture.height, size_class)
-    near = (close_ups or CloseUpWishes()).plan(proposal.scene, proposal.people, size_class, given)
-    seconds = wishes.max_seconds
-    return preflight(proposal, size, music=_music_detector(), max_seconds=seconds, close_ups=near is not None)
+def _close_ups(event: events.CloseUpsPlanned) -> str:
+    (height, width), (rows, columns) = event.picture, event.frame
+    heads = "a head" if event.heads == 1 else f"{event.heads} heads side by side"
+    return f"close-ups: {heads} in {columns} × {rows}, laid into {width} × {height}; --no-close-ups leaves them out"
 
 
 def show(shown: Preflight, console: Console) -> None:
@@ -204,22 +135,9 @@ def show(shown: Preflight, console: Console) -> None:
 
 def _asked_for(shown: Preflight) -> str:
     """What models that are told how people move will do: "Anna waves; camera moves in"."""
-    from polytalk.motion.prompted import acts_in
-
     row = sorted(shown.people, key=lambda person: person.box.left + person.box.right)
     acts = acts_in(shown.scene.prompt, len(row))
     return "; ".join(act.name if act.person < 0 else f"{row[act.person].name} {act.name}" for act in acts)
-
-
-def write_preview(shown: Preflight, path: Path, *, force: bool) -> None:
-    """The picture of who is where.
-
-    Raises:
-        PolytalkError: the file exists and `force` is off, or cannot be written.
-    """
-    from polytalk.media.image import save_image
-
-    save_image(path, shown.picture(), force=force)
 
 
 def _timeline(shown: Preflight) -> Table:
@@ -232,19 +150,3 @@ def _timeline(shown: Preflight) -> Table:
     if len(shown.turns) > _MOST_TURNS:
         table.add_row("", "", "", f"and {len(shown.turns) - _MOST_TURNS} more")
     return table
-
-
-def _size_class(wishes: Wishes) -> str:
-    from polytalk.planning.model_sizes import describe_model
-
-    model = describe_model(wishes.model, wishes.audio_weights, wishes.speech_weights)
-    return wishes.model_config(model.config).size_class
-
-
-def _music_detector() -> Any:
-    """How much of a sound is music; None where its packages are not installed."""
-    try:
-        from polytalk.casting.voices.find import has_music
-    except ImportError:
-        return None
-    return has_music

@@ -7,7 +7,6 @@ is what the network has learnt as listening.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from polytalk.conditioning.conversation import Conversation
 from polytalk.conditioning.speech import SpeechEncoder, standardise, window_index
+from polytalk.scene.schedule import runs
 from polytalk.units import FPS, SAMPLE_RATE
 
 _HOP = 160
@@ -141,12 +141,6 @@ def silent_features(encoder: SpeechEncoder, num_frames: int = 2 * FPS) -> Tensor
     with torch.no_grad():
         features = encoder(torch.from_numpy(nothing))
     return features[len(features) // 2]
-
-
-def runs(active: Sequence[bool] | np.ndarray) -> list[tuple[int, int]]:
-    """Stretches (first, one past the last) of a row of bool that are true."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(active, np.int8), [0]])))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
 def _levels(track: np.ndarray) -> np.ndarray:

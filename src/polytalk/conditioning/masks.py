@@ -131,7 +131,8 @@ def save_masks(path: str | Path, pixels: np.ndarray, masks: torch.Tensor, *, for
 
 def _source_index(source: int, scaled: int, crop: int, target: int, stride: int) -> torch.Tensor:
     """For each latent along one axis the pixel of the picture it looks at: nearest, crop, nearest."""
-    position = torch.arange(source, dtype=torch.float64)[None, None]
+    # float32 as the release's masks: PyTorch works out places in the values' own type, and rounds otherwise in another
+    position = torch.arange(source, dtype=torch.float32)[None, None]
     cropped = F.interpolate(position, size=scaled, mode="nearest")[..., crop : crop + target]
     return F.interpolate(cropped, size=target // stride, mode="nearest")[0, 0]
 

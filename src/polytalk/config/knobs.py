@@ -81,8 +81,8 @@ class KnobField:
 
     @property
     def flag(self) -> str:
-        """Its name on a command line: the first one."""
-        return (*self.knob.flags, self.long_flag)[0]
+        """Its name on a command line: the first long one."""
+        return next(flag for flag in (*self.knob.flags, self.long_flag) if flag.startswith("--"))
 
     @property
     def long_flag(self) -> str:

@@ -216,6 +216,11 @@ class PipelineConfig:
         return dataclasses.replace(self, size_class=size_class, shift=RELEASED_SHIFTS[size_class])
 
 
+def family_of(size_class: str) -> Literal["mini", "wan"]:
+    """Of which family a model with these frame sizes is: the embedded one's, or the released one's."""
+    return "wan" if size_class in RELEASED_SHIFTS else "mini"
+
+
 def choices_of(settings: type = PipelineConfig) -> tuple[str, ...]:
     """Names of what may be chosen for each run."""
     return tuple(entry.name for entry in knobs_of(settings))

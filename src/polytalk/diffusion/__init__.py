@@ -1,4 +1,4 @@
-"""Flow matching as maths over callables: schedule, guidance and sampler. Nothing here sees a file or a network."""
+"""How noise becomes a clip: flow matching as maths over callables; nothing here sees a file or a network."""
 
 from polytalk.diffusion.adaptive import AdaptiveProjection, ProjectedDifference
 from polytalk.diffusion.guidance import Branch, Guidance, GuidedClip

@@ -85,7 +85,7 @@ def sample(
         fits = known.ndim == noise.ndim and known.shape[:2] == noise.shape[:2] and known.shape[3:] == noise.shape[3:]
         if not fits or known.shape[2] > noise.shape[2]:
             raise PolytalkError(
-                "motion frames",
+                "motion_frames",
                 f"latents of shape {tuple(known.shape)} cannot begin a clip of shape {tuple(noise.shape)}",
                 "Encode them at the clip's size, and no more than it holds.",
             )
@@ -120,4 +120,4 @@ def _check_source(source: Source | None, noise: Tensor, schedule: FlowMatchingSc
             raise PolytalkError("strength", problem, "Leave it at 1, or give a source video.")
     elif source.latents.shape != noise.shape:
         problem = f"latents of shape {tuple(source.latents.shape)} are no source of a clip of {tuple(noise.shape)}"
-        raise PolytalkError("source video", problem, "Encode it at the clip's size and length.")
+        raise PolytalkError("source", problem, "Encode it at the clip's size and length.")

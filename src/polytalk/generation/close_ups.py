@@ -21,9 +21,11 @@ from polytalk.casting.cast import cast_scene
 from polytalk.casting.people.mesh_points import mesh_points
 from polytalk.casting.people.places import join_given
 from polytalk.conditioning.masks import scene_boxes
+from polytalk.conditioning.opened import OpenedFiles
 from polytalk.conditioning.picture import SIZE_CLASSES, choose_size
+from polytalk.config.pipeline import family_of
 from polytalk.errors import PolytalkError
-from polytalk.media.image import load_image
+from polytalk.generation.request import GenerateRequest
 from polytalk.media.source_video import shows_video
 from polytalk.models.components import Components
 from polytalk.pipeline.motion import MotionPlan, is_told
@@ -63,6 +65,21 @@ class CloseUpPlan:
     cuts: tuple[Cut, ...]
     """Everybody's, in the order of the speakers."""
 
+    @classmethod
+    def of(cls, picture: Size, heads: Sequence[Box], frames: Iterable[Size]) -> CloseUpPlan:
+        """Everybody's cut, and the frame that shows all heads largest.
+
+        Args:
+            picture: (height, width) in pixels.
+            heads: everybody's, with hair, ears and chin, in pixels of the picture, in the order of the speakers.
+            frames: (height, width) of the frames that the model knows.
+
+        Raises:
+            PolytalkError: no head, one outside the picture, or more than the frames can show.
+        """
+        frame, cuts = lay_out(picture, heads, frames)
+        return cls(picture, frame, cuts)
+
     def compose(self, picture: Image.Image) -> np.ndarray:
         """The frame that the model is given, uint8 (height, width, 3), from the RGB picture.
 
@@ -97,25 +114,6 @@ class CloseUpPlan:
         height, width = self.picture
         scale = max(whole[0] / height, whole[1] / width)
         return height >= LARGER * whole[0] and min(cut.scale for cut in self.cuts) >= NEARER * scale
-
-
-class CloseUps:
-    """Makes plans."""
-
-    @staticmethod
-    def plan(picture: Size, heads: Sequence[Box], frames: Iterable[Size]) -> CloseUpPlan:
-        """Everybody's cut, and the frame that shows all heads largest.
-
-        Args:
-            picture: (height, width) in pixels.
-            heads: everybody's, with hair, ears and chin, in pixels of the picture, in the order of the speakers.
-            frames: (height, width) of the frames that the model knows.
-
-        Raises:
-            PolytalkError: no head, one outside the picture, or more than the frames can show.
-        """
-        frame, cuts = lay_out(picture, heads, frames)
-        return CloseUpPlan(picture, frame, cuts)
 
 
 class CloseUpComposite:
@@ -240,6 +238,7 @@ def plan_close_ups(
     size: Size | None = None,
     height: int | None = None,
     people: Sequence[FoundPerson] | None = None,
+    files: OpenedFiles | None = None,
 ) -> CloseUpRun:
     """Find the heads of a scene, and plan their close-ups.
 
@@ -251,29 +250,66 @@ def plan_close_ups(
         size: (height, width) of the model's frame; None chooses among those.
         height: of the video in pixels; None keeps the picture's.
         people: who is in the picture; None looks for them.
+        files: what has been opened already.
 
     Raises:
         PolytalkError: a video or later pictures, nobody found and no boxes, a height that is larger than the picture's.
     """
     _check_scene(scene)
-    picture = load_image(scene.image)
-    proposal = cast_scene(scene, people=people)
+    files = files or OpenedFiles()
+    picture = files.picture(scene.image)
+    proposal = cast_scene(scene, people=people, files=files)
     if proposal.places == "parts":
-        remedy = "Give a --box for each speaker, or leave close-ups out: --no-close-ups."
-        raise PolytalkError("--close-ups", "the heads of all speakers are not found in the picture", remedy)
+        remedy = "Give a box for each speaker, or leave close-ups out: `close_ups=False`."
+        raise PolytalkError("close_ups", "the heads of all speakers are not found in the picture", remedy)
     scene = proposal.scene
     boxes = scene_boxes(scene, picture.width, picture.height)
     joined, places = join_given(boxes, scene.names, proposal.people)
     picture, heads = scaled_to_height(picture, [joined[place].head for place in places], height)
     frames = [size] if size else list(SIZE_CLASSES[size_class].values())
-    plan = CloseUps.plan((picture.height, picture.width), heads, frames)
+    plan = CloseUpPlan.of((picture.height, picture.width), heads, frames)
     return CloseUpRun(plan, picture, plan.scene(scene, picture))
+
+
+def close_ups_of(
+    request: GenerateRequest,
+    scene: Scene,
+    people: Sequence[FoundPerson],
+    size_class: str,
+    size: Size | None,
+    files: OpenedFiles,
+) -> CloseUpRun | None:
+    """The close-ups that a request's video is made in; None where it is made without.
+
+    Args:
+        request: what is asked for.
+        scene: its scene, cast.
+        people: who is in the picture, as casting found.
+        size_class: whose frames the model knows.
+        size: (height, width) of the model's frame, if it was given.
+        files: what has been opened already.
+
+    Raises:
+        PolytalkError: they were asked for, and cannot be made.
+    """
+    asked = request.close_ups or request.height is not None
+    if request.close_ups is False or (not asked and (size is not None or family_of(size_class) != "mini")):
+        return None
+    # somebody without a score stands for a part of the picture in which nobody was found
+    found = [person for person in people if person.score]
+    try:
+        run = plan_close_ups(scene, size_class, size=size, height=request.height, people=found, files=files)
+    except PolytalkError as error:
+        if asked or error.field != "close_ups":
+            raise
+        return None
+    return run if asked or wants_close_ups(run, size_class) else None
 
 
 def wants_close_ups(run: CloseUpRun, size_class: str) -> bool:
     """Whether close-ups are made although nobody asked: with a small model, of a large picture with small heads."""
     height, width = run.plan.picture
-    return size_class == "mini" and run.plan.is_worthwhile(choose_size(width, height, size_class))
+    return family_of(size_class) == "mini" and run.plan.is_worthwhile(choose_size(width, height, size_class))
 
 
 def generate_with_close_ups(
@@ -323,7 +359,7 @@ def scaled_to_height(
         return picture, tuple(boxes)
     if not 16 <= height <= picture.height or height % 2:
         problem = f"it is {height}, and the picture has {picture.height} rows"
-        raise PolytalkError("--height", problem, "Give an even number of pixels, at most the picture's.")
+        raise PolytalkError("height", problem, "Give an even number of pixels, at most the picture's.")
     width = max(16, round(picture.width * height / picture.height / 2) * 2)
     across, down = width / picture.width, height / picture.height
     scaled = []
@@ -343,11 +379,11 @@ def reconstruct(components: Components, frame: np.ndarray) -> torch.Tensor:
 
 
 def _check_scene(scene: Scene) -> None:
-    remedy = "Leave close-ups out: --no-close-ups."
+    remedy = "Leave close-ups out: `close_ups=False`."
     if shows_video(scene.image):
-        raise PolytalkError("--close-ups", "the scene shows a video", remedy)
+        raise PolytalkError("close_ups", "the scene shows a video", remedy)
     if any(cue.image is not None or cue.boxes is not None for cue in scene.cues):
-        raise PolytalkError("--close-ups", "another picture comes later in the scene", remedy)
+        raise PolytalkError("close_ups", "another picture comes later in the scene", remedy)
 
 
 def _channels_first(pixels: np.ndarray) -> torch.Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -13,12 +14,13 @@ from polytalk.casting import checks
 from polytalk.casting.cast import CastProposal
 from polytalk.casting.found import FoundPerson
 from polytalk.casting.preview import COLOURS
-from polytalk.conditioning.conversation import Conversation, hear
+from polytalk.conditioning.conversation import Conversation
 from polytalk.conditioning.given_masks import MaskedBox
 from polytalk.conditioning.masks import scene_boxes
+from polytalk.conditioning.opened import OpenedFiles
 from polytalk.conditioning.picture import PictureFit
+from polytalk.generation.close_ups import CloseUpRun
 from polytalk.media.audio import Sound
-from polytalk.media.image import load_image
 from polytalk.scene import Box, Scene
 from polytalk.units import Size
 
@@ -77,12 +79,21 @@ class Preflight:
     """In the order of the speakers."""
     turns: tuple[TurnRow, ...]
     """In order of time."""
-    warnings: tuple[str, ...]
-    """What may go wrong."""
     seconds: float
     """Length of the video."""
     size: Size
     """(height, width) of the video."""
+    close_ups: CloseUpRun | None
+    """Heads in close-up, where they are made."""
+    shows: Image.Image = field(repr=False)
+    """The scene's picture."""
+    look: Callable[[], list[str]] = field(repr=False)
+    """Finds what may go wrong."""
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What may go wrong; looked for when it is asked for."""
+        return tuple(self.look())
 
     def picture(self) -> Image.Image:
         """The scene's picture with everybody's box, name and number, and the timeline below it."""
@@ -92,34 +103,45 @@ class Preflight:
 def preflight(
     proposal: CastProposal,
     size: Size,
+    files: OpenedFiles | None = None,
     *,
     music: Callable[[Sound], float] | None = None,
     max_seconds: float | None = None,
-    close_ups: bool = False,
+    close_ups: CloseUpRun | None = None,
 ) -> Preflight:
     """Look at a scene as it is about to be made.
 
     Args:
         proposal: of `cast_scene`.
-        size: (height, width) of the video.
+        size: (height, width) of the model's frame where all of the picture is made in it.
+        files: what has been opened already.
         music: how much of a sound is music, 0..1; None leaves that warning out.
         max_seconds: where the video is cut off.
         close_ups: faces are made larger than they are in the picture, which keeps its size: nothing is said of sizes.
+            None: there are none.
 
     Raises:
         PolytalkError: picture or sounds cannot be read.
     """
     scene = proposal.scene
-    picture = load_image(scene.image)
+    files = files or OpenedFiles()
+    picture = files.picture(scene.image)
     boxes = scene_boxes(scene, picture.width, picture.height)
-    conversation = hear(scene)
+    conversation = files.conversation(scene)
     turns = _turn_rows(scene, conversation)
     seconds = max(conversation.mix().seconds, max((turn.end for turn in turns), default=0.0))
-    rows = tuple(_person_row(proposal, place, boxes[place], turns) for place in range(len(scene.speakers)))
-    fit = PictureFit.plan(picture.width, picture.height, size)
-    warnings = _warnings(proposal, boxes, None if close_ups else fit, conversation, music)
+    rows = tuple(
+        _person_row(proposal, place, boxes[place], turns, picture.width) for place in range(len(scene.speakers))
+    )
+    fit = None if close_ups is not None else PictureFit.plan(picture.width, picture.height, size)
     seconds = seconds if max_seconds is None else min(seconds, max_seconds)
-    return Preflight(proposal, _spoken(scene, conversation), rows, turns, tuple(warnings), seconds, size)
+    made = size if close_ups is None else close_ups.plan.picture
+
+    def look() -> list[str]:
+        return _warnings(proposal, boxes, fit, conversation, music)
+
+    spoken = _spoken(scene, conversation)
+    return Preflight(proposal, spoken, rows, turns, seconds, made, close_ups, picture, look)
 
 
 def _warnings(
@@ -178,14 +200,14 @@ def _turn_rows(scene: Scene, conversation: Conversation) -> tuple[TurnRow, ...]:
     return tuple(sorted(rows, key=lambda row: (row.start, row.speaker)))
 
 
-def _person_row(proposal: CastProposal, place: int, box: Box, turns: tuple[TurnRow, ...]) -> PersonRow:
+def _person_row(proposal: CastProposal, place: int, box: Box, turns: tuple[TurnRow, ...], width: int) -> PersonRow:
     scene = proposal.scene
     speaker = scene.speakers[place]
     own = [turn for turn in turns if turn.speaker == place]
     pair = next((pair for pair in proposal.match.pairs if pair.voice == place), None)
     person = "" if pair is None else proposal.people[pair.person].name
     if person and proposal.places != "parts" and pair is not None:
-        person = f"person {pair.person + 1}, {_where(proposal.people[pair.person], proposal)}"
+        person = f"person {pair.person + 1}, {_where(proposal.people[pair.person], width)}"
     voice = "listens"
     if speaker.audio is not None:
         voice = _source(speaker.audio)
@@ -198,9 +220,8 @@ def _person_row(proposal: CastProposal, place: int, box: Box, turns: tuple[TurnR
     return PersonRow(scene.names[place], person, box, voice, "" if pair is None else pair.why, seconds)
 
 
-def _where(person: FoundPerson, proposal: CastProposal) -> str:
-    picture = load_image(proposal.scene.image)
-    share = (person.head.left + person.head.right) / 2 / picture.width
+def _where(person: FoundPerson, width: int) -> str:
+    share = (person.head.left + person.head.right) / 2 / width
     return "left" if share < 0.38 else "right" if share > 0.62 else "middle"
 
 
@@ -220,8 +241,7 @@ def _spoken(scene: Scene, conversation: Conversation) -> Scene:
 
 
 def _picture(shown: Preflight) -> Image.Image:
-    scene, proposal = shown.scene, shown.proposal
-    original = load_image(scene.image)
+    proposal, original = shown.proposal, shown.shows
     scale = min(2.0, _WIDEST / max(original.size))
     size = (round(original.width * scale), round(original.height * scale))
     rows = len(shown.people)

@@ -13,8 +13,9 @@ import soxr
 from polytalk.errors import PolytalkError
 from polytalk.media.output import replace_when_done
 from polytalk.scene import MAX_SAMPLE_RATE, MAX_SECONDS, MIN_SAMPLE_RATE
+from polytalk.units import FPS
 
-MIN_SECONDS = 5 / 25
+MIN_SECONDS = 5 / FPS
 """Shortest arrangement: five frames, the first and one group of four; shorter ones end in silence."""
 _FORMATS = "Use WAV, FLAC, MP3, M4A, OGG or a video with sound."
 

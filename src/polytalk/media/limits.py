@@ -1,4 +1,4 @@
-"""How small and how large pictures may be."""
+"""How small and how large pictures may be (`check_size`)."""
 
 from __future__ import annotations
 

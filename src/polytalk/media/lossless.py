@@ -9,6 +9,7 @@ import av
 import numpy as np
 
 from polytalk.errors import PolytalkError
+from polytalk.units import FPS
 
 
 def pack_frames(frames: np.ndarray) -> bytes:
@@ -17,7 +18,7 @@ def pack_frames(frames: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="nut") as container:
         # every frame by itself, with a checksum for each slice of it
-        stream = container.add_stream("ffv1", rate=25, options={"level": "3", "slicecrc": "1", "g": "1"})
+        stream = container.add_stream("ffv1", rate=FPS, options={"level": "3", "slicecrc": "1", "g": "1"})
         stream.height, stream.width, stream.pix_fmt = height, width, "bgr0"
         padded = np.zeros((height, width, 4), np.uint8)
         for frame in frames:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all."""
+"""Files that are whole or not there at all: written beside, and moved to their name when done."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_target(path: Path, *, force: bool) -> None:
     if path.is_dir():
         raise PolytalkError(str(path), "this is a folder", "Name a file.")
     if path.exists() and not force:
-        raise PolytalkError(str(path), "the file exists", "Choose another name, or overwrite it with --force.")
+        raise PolytalkError(str(path), "the file exists", "Choose another name, or overwrite it with `force`.")
     probe = _temporary(path)
     try:
         probe.touch(exist_ok=False)
@@ -46,7 +46,9 @@ def replace_when_done(path: Path, *, force: bool) -> Iterator[Path]:
     try:
         yield temporary
         if path.exists() and not force:
-            raise PolytalkError(str(path), "the file appeared meanwhile", "Choose another name, or use --force.")
+            raise PolytalkError(
+                str(path), "the file appeared meanwhile", "Choose another name, or overwrite it with `force`."
+            )
         os.replace(temporary, path)
     except OSError as error:
         raise write_error(path, error) from error

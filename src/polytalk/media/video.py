@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import numpy as np
@@ -16,6 +17,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from polytalk.errors import PolytalkError
 from polytalk.media.audio import resample
 from polytalk.media.output import check_target, replace_when_done, write_error
+from polytalk.units import FPS
 
 GENERATED = "AI-generated with Polytalk"
 """Written to the file's metadata (comment and description), so that nobody takes it for a recording."""
@@ -24,6 +26,16 @@ PLAYLIST = ".m3u8"
 _PIECE_SECONDS = 1
 _AAC_RATES = (32_000, 44_100, 48_000, 88_200, 96_000)
 _BT709 = 1
+
+
+def check_video_name(path: Path) -> None:
+    """Refuse a name that is no video's.
+
+    Raises:
+        PolytalkError: another ending than .mp4 and .m3u8.
+    """
+    if path.suffix.lower() not in (".mp4", PLAYLIST):
+        raise PolytalkError(str(path), "the ending is not .mp4", "Name the video like talk.mp4, or talk.m3u8.")
 
 
 class VideoWriter:
@@ -60,7 +72,7 @@ class VideoWriter:
     def __init__(
         self,
         path: str | Path,
-        fps: float = 25,
+        fps: float = FPS,
         audio: np.ndarray | None = None,
         sample_rate: int | None = None,
         *,
@@ -71,8 +83,7 @@ class VideoWriter:
     ) -> None:
         self.path, self.force, self.crf, self.comment = Path(path), force, crf, comment
         self.fps = Fraction(fps).limit_denominator(1001)
-        if self.path.suffix.lower() not in (".mp4", PLAYLIST):
-            raise PolytalkError(str(path), "the ending is not .mp4", "Name the video like talk.mp4, or talk.m3u8.")
+        check_video_name(self.path)
         self.live = live or self.path.suffix.lower() == PLAYLIST
         if self.fps <= 0:
             raise PolytalkError("fps", f"it is {fps}", "Use a positive number, e.g. 25.")
@@ -163,9 +174,10 @@ class VideoWriter:
         self._mux(self._audio, chunk)
         self._samples_written = end
 
-    def _mux(self, stream: av.VideoStream | av.AudioStream, frame: av.VideoFrame | av.AudioFrame | None) -> None:
+    def _mux(self, stream: Any, frame: av.VideoFrame | av.AudioFrame | None) -> None:
+        """Encode a frame of a stream, None for what it holds back, and write what comes of it."""
         try:
-            for packet in stream.encode(frame):  # type: ignore[arg-type]
+            for packet in stream.encode(frame):
                 self._container.mux(packet)
         except (av.FFmpegError, OSError) as error:
             raise _as_user_error(self.path, error) from error
@@ -227,7 +239,7 @@ def _hls_options(playlist: Path) -> dict[str, str]:
 def write_video(
     path: str | Path,
     frames: Iterable[np.ndarray],
-    fps: float = 25,
+    fps: float = FPS,
     audio: np.ndarray | None = None,
     sample_rate: int | None = None,
     *,
@@ -257,7 +269,7 @@ def read_video(path: str | Path, max_frames: int | None = None) -> tuple[np.ndar
                 raise PolytalkError("video", f"{path} contains no pictures", "Use a video file.")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            fps = float(stream.average_rate or stream.guessed_rate or 25)
+            fps = float(stream.average_rate or stream.guessed_rate or FPS)
             for frame in container.decode(stream):
                 frames.append(frame.to_ndarray(format="rgb24"))
                 if max_frames is not None and len(frames) >= max_frames:

@@ -1,4 +1,4 @@
-"""What people can do when a prompt asks for it, as changes of their tracks: drawn in training, played in use."""
+"""What people can do when a prompt asks for it, as changes of their tracks: drawn in training data, played in use."""
 
 from __future__ import annotations
 

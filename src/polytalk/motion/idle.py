@@ -1,4 +1,4 @@
-"""What people do besides speaking, as a signal for networks that can be told; and what they do without being asked.
+"""What people do unasked, by chance (`idle_motions`), and all motion as a signal for networks (`pose_signal`).
 
 A few sampling steps predict the mean of all that might happen, and the mean of all blinks is no blink. So the small
 model is told in training, by the scene's truth, what people do besides speaking, in use that they do nothing; and what

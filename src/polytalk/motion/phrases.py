@@ -1,4 +1,4 @@
-"""A short notation for wordings of actions, so that long patterns stay readable, and the words that they share.
+"""The notation that `action_words` is written in: verbs by their stems and named pieces, expanded to one pattern.
 
 `<lift rais>`: any form of verbs, given by stems without a last e, of irregular verbs also by the other forms.
 `<not the of>`, `<after they both>`: a word that must not, or must, stand before; the latter may be none at all.

@@ -1,4 +1,4 @@
-"""What a prompt asks people and the camera to do, with models whose people are moved in finished frames.
+"""What a prompt asks people and the camera to do (`acts_in`), and how it is played in their tracks (`play`).
 
 Each clause of a prompt is searched for an action, and the words before it for who acts; the action is then played in
 that person's tracks, as the drawn scenes of the training play it. A gesture comes again now and then while its prompt

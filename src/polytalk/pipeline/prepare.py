@@ -148,6 +148,7 @@ def prepare_scene(
         warn_of_cut_boxes(boxes, fit)
     masks = person_masks(boxes, fit, components.spatial_stride)
     source = dubbing_source(scene, schedule, boxes, fit, files)
+    later = () if source is not None else _later_pictures(schedule, fit.target, components.spatial_stride, files)
     tracks, sound = conversation_tracks(conversation), conversation.mix()
     if source is not None:
         tracks, sound = source.fit_tracks(tracks), source.fit_sound(sound)
@@ -178,7 +179,7 @@ def prepare_scene(
         # zero samples have their own features already
         VoiceGate.of(activity | ~tracks.any(axis=1, keepdims=True), silent_features(encode)),
         source,
-        () if source is not None else _later_pictures(schedule, fit.target, components.spatial_stride, files),
+        later,
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polytalk.conditioning.activity import runs
+from polytalk.scene.schedule import runs
 from polytalk.units import FPS
 
 _WORTH_TELLING = 5

@@ -140,7 +140,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", text)
 
 
-def choose_device(vram: str | None = None, gpu: str | None = None, device: str | None = None) -> Device:
+def planned_device(vram: str | None = None, gpu: str | None = None, device: str | None = None) -> Device:
     """The device that a plan is for.
 
     Args:

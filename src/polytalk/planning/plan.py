@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
-from polytalk.conditioning.conversation import arrange, hear, load_voices
+from polytalk.conditioning.conversation import arrange, load_voices
 from polytalk.conditioning.masks import scene_boxes
+from polytalk.conditioning.opened import OpenedFiles
 from polytalk.conditioning.picture import choose_size
 from polytalk.conditioning.speech import conversation_tracks, num_feature_frames
 from polytalk.config.options import LoadOptions
 from polytalk.errors import PolytalkError
-from polytalk.media.image import load_image
+from polytalk.media.source_video import shows_video
 from polytalk.pipeline.clips import Clip
 from polytalk.pipeline.settings import RunSettings
 from polytalk.planning.activations import MOST_TEXT_TOKENS, Activations
@@ -65,8 +66,9 @@ class Video:
 
     @classmethod
     def of_scene(
-        cls, scene: Scene, size_class: str, size: Size | None = None, max_seconds: float | None = None
-    ) -> Video:
+        cls, scene: Scene, size_class: str, size: Size | None = None, max_seconds: float | None = None,
+        files: OpenedFiles | None = None,
+    ) -> Video:  # fmt: skip
         """Read picture and sounds as the pipeline will.
 
         Args:
@@ -74,18 +76,22 @@ class Video:
             size_class: of the model; gives the size by the picture's aspect.
             size: (height, width) instead.
             max_seconds: where the video is cut off.
+            files: what has been opened already.
 
         Raises:
             PolytalkError: a file or a field of the scene is wrong.
         """
-        picture = load_image(scene.image)
+        files = files or OpenedFiles()
+        picture = files.picture(scene.image)
         scene_boxes(scene, picture.width, picture.height)
         offsets = [speaker.offset for speaker in scene.speakers]
         if scene.utterances or scene.soundtrack is not None:
-            samples = conversation_tracks(hear(scene)).shape[-1]
+            samples = conversation_tracks(files.conversation(scene)).shape[-1]
         else:
-            samples = arrange(load_voices(scene), SAMPLE_RATE, scene.arrangement, offsets).shape[-1]
+            samples = arrange(load_voices(scene, files.sound), SAMPLE_RATE, scene.arrangement, offsets).shape[-1]
         frames = num_feature_frames(samples)
+        if shows_video(scene.image):
+            frames = files.frames(scene.image).num_frames  # voices are cut, or followed by silence
         if max_seconds is not None:
             frames = min(frames, max(1, round(max_seconds * FPS)))
         # a piece is a character or more; the negative prompt may be the model's, which is not short
@@ -95,7 +101,7 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Request:
+class PlanRequest:
     """What is asked for: a video by a model on a device.
 
     Raises:
@@ -184,7 +190,7 @@ class Candidate:
 class Plan:
     """What a request takes, and what would make it fit."""
 
-    request: Request
+    request: PlanRequest
     """What was asked for."""
     asked: Candidate
     """With the levers as they are."""
@@ -230,7 +236,7 @@ class Plan:
         raise PolytalkError("--vram" if lack == "GPU memory" else "memory", problem, _remedy(least, request))
 
 
-def make_plan(request: Request, runs: dict[tuple[Any, ...], Run] | None = None) -> Plan:
+def make_plan(request: PlanRequest, runs: dict[tuple[Any, ...], Run] | None = None) -> Plan:
     """Look at the levers that are free and choose the cheapest that fits.
 
     Args:
@@ -257,14 +263,14 @@ def make_plan(request: Request, runs: dict[tuple[Any, ...], Run] | None = None) 
     return Plan(request, asked, None, tried)
 
 
-def _clip_lengths(request: Request, longest: int) -> list[int]:
+def _clip_lengths(request: PlanRequest, longest: int) -> list[int]:
     if "clip_frames" in request.fixed or request.model.is_mini:
         return [longest]
     motion = request.settings().planner.motion_frames
     return [longest, *(frames for frames in _SHORTER_CLIPS if motion < frames < longest)]
 
 
-def _free_options(request: Request) -> Iterator[LoadOptions]:
+def _free_options(request: PlanRequest) -> Iterator[LoadOptions]:
     """Every combination of levers that may be changed and that make sense together."""
     free = {name: values for name, values in LEVERS.items() if name not in request.fixed}
     if request.model.quantization is not None:
@@ -281,7 +287,7 @@ def _free_options(request: Request) -> Iterator[LoadOptions]:
             yield dataclasses.replace(request.options, **chosen)
 
 
-def _sensible(request: Request, chosen: dict[str, Any]) -> bool:
+def _sensible(request: PlanRequest, chosen: dict[str, Any]) -> bool:
     merged = {**dataclasses.asdict(request.options), **chosen}
     offload, number = merged["offload"], merged["quantization"]
     if chosen.get("branch_chunking") is False and (offload not in ("group", "stream") or request.predictions == 1):
@@ -295,7 +301,7 @@ def _sensible(request: Request, chosen: dict[str, Any]) -> bool:
 
 
 def _workload(
-    request: Request, clip_frames: int, runs: dict[tuple[Any, ...], Run]
+    request: PlanRequest, clip_frames: int, runs: dict[tuple[Any, ...], Run]
 ) -> tuple[Workload, list[Clip], RunSettings]:
     settings = request.settings(clip_frames)
     clips = settings.planner.plan(request.video.frames)
@@ -312,7 +318,7 @@ def _workload(
 
 
 def _weigh(
-    request: Request,
+    request: PlanRequest,
     options: LoadOptions,
     clip_frames: int,
     work: Workload,
@@ -328,11 +334,11 @@ def _weigh(
     return Candidate(options, clip_frames, clips, footprint, duration, fits, steps, len(work.branches), shortened)
 
 
-def _clip_size(request: Request, clips: list[Clip]) -> VideoSize:
+def _clip_size(request: PlanRequest, clips: list[Clip]) -> VideoSize:
     return VideoSize(max(clip.num_frames for clip in clips), *request.video.size)
 
 
-def _shortage(request: Request):  # type: ignore[no-untyped-def]
+def _shortage(request: PlanRequest):  # type: ignore[no-untyped-def]
     """Sorts candidates by how far they are from fitting."""
 
     def lacking(candidate: Candidate) -> float:
@@ -343,7 +349,7 @@ def _shortage(request: Request):  # type: ignore[no-untyped-def]
     return lacking
 
 
-def _remedy(least: Candidate, request: Request) -> str:
+def _remedy(least: Candidate, request: PlanRequest) -> str:
     ways = []
     if least.predictions > 1 and not request.model.is_mini:
         ways.append("use --preset fast (one prediction a step)")

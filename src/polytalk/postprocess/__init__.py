@@ -1,1 +1,1 @@
-"""TODO room."""
+"""What is done to finished frames: colours, stillness, close-ups laid back, and heads, eyes and hands that move."""

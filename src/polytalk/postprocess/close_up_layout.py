@@ -17,11 +17,9 @@ from PIL import Image
 
 from polytalk.errors import PolytalkError
 from polytalk.scene import Box
-from polytalk.units import Size
+from polytalk.units import PIXEL_STEP, SPATIAL_STRIDE, Size
 
-STRIDE = 8
-"""Pixels per latent: slots begin and end with one."""
-LEAST_SLOT = 32
+LEAST_SLOT = 2 * PIXEL_STEP
 """Pixels of a slot's sides: two of the network's tokens."""
 FILL_HEIGHT = 0.64
 """Of a slot's height that a head takes."""
@@ -115,7 +113,7 @@ def lay_out(picture: Size, heads: Sequence[Box], frames: Iterable[Size]) -> tupl
                 best = score, frame, own
     if best is None:
         problem = f"{len(heads)} heads do not fit into one frame of the model"
-        raise PolytalkError("--close-ups", problem, "Leave them out: --no-close-ups.")
+        raise PolytalkError("close_ups", problem, "Leave close-ups out: `close_ups=False`.")
     _, frame, own = best
     return frame, tuple(_cut(picture, heads, i, slot) for i, slot in enumerate(own))
 
@@ -144,8 +142,9 @@ def _slots(frame: Size, people: int, rows: int) -> list[Box] | None:
 
 
 def _edges(length: int, parts: int) -> list[int]:
-    cells = length // STRIDE
-    return [round(cells * i / parts) * STRIDE for i in range(parts)] + [length]
+    """Where equal parts of a side begin, and its end; each begins with a latent."""
+    cells = length // SPATIAL_STRIDE
+    return [round(cells * i / parts) * SPATIAL_STRIDE for i in range(parts)] + [length]
 
 
 def _scale(head: Box, slot: Box) -> float:

@@ -39,10 +39,10 @@ def match_colour(
         PolytalkError: strength outside 0..1; `still_only` with a reference of another size.
     """
     if not 0 <= strength <= 1:
-        raise PolytalkError("colour strength", f"it is {strength}", "Use 0 to 1.")
+        raise PolytalkError("colour_strength", f"it is {strength}", "Use 0 to 1.")
     if still_only and reference.shape[-2:] != frames.shape[-2:]:
         sizes = " and ".join(f"{w} × {h}" for h, w in (reference.shape[-2:], frames.shape[-2:]))
-        raise PolytalkError("colour reference", f"picture and frames are {sizes} pixels", "Scale one to the other.")
+        raise PolytalkError("reference", f"picture and frames are {sizes} pixels", "Scale one to the other.")
     if strength == 0:
         return frames
     wanted = rgb_to_lab(((reference.float() + 1) / 2).clamp(0, 1))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-if TYPE_CHECKING:
-    from polytalk.postprocess.face import Head
+from polytalk.postprocess.face import Head
 
 FACE, HAIR = (0.26, 0.38), (0.62, 0.72)
 """Half-axes of what is a head for sure and of what may be, in heights of its box, as all that follows."""

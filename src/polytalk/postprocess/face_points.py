@@ -1,6 +1,6 @@
 """Where eyes, brows and mouth are in a head that a picture shows, drawn or photographed.
 
-A small network looks at a square around the head; it is trained by `polytalk.training.readers.face_points` on drawn people, of
+A small network looks at a square around the head; `polytalk.training.readers.face_points` trains it on drawn people, of
 whom it is known which pixels a blink changes.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,10 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from polytalk.assets import asset
-from polytalk.postprocess.face import Eye, FacePoints
-
-if TYPE_CHECKING:
-    from polytalk.postprocess.face import Head
+from polytalk.postprocess.face import Eye, FacePoints, Head
 
 SIDE = 64
 """Pixels of a side of the square that the network sees."""

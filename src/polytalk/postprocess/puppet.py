@@ -1,4 +1,4 @@
-"""Heads of a finished video moved as people move: the last thing that is done to a clip.
+"""Heads of a finished video moved as people move (`Puppets`): the last thing that is done to a clip.
 
 The network draws everybody where the picture shows them, so that each mouth stays in its place in the latents, and
 nothing that moves is blurred by the autoencoder or wears off from clip to clip. Sway, turns, nods, steps and the camera

@@ -8,14 +8,10 @@ fingers and a thumb towards the head in that of the cheeks, with darker outlines
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polytalk.postprocess.face import FacePoints
-
-if TYPE_CHECKING:
-    from polytalk.postprocess.face import Head
+from polytalk.postprocess.face import FacePoints, Head
 
 ASIDE, LOW, RISE = 0.60, 2.0, 1.62
 """Where the wrist is: so far beside the head's middle, so far below it when out of sight, and how far it rises; in

@@ -1,4 +1,4 @@
-"""Rectangles in pixels of the picture as shown."""
+"""`Box`: a rectangle in pixels of the picture as shown."""
 
 from __future__ import annotations
 

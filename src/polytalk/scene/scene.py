@@ -1,11 +1,12 @@
-"""The whole of what is asked for."""
+"""`Scene`: a picture, its speakers, what they say and what happens; checked when built, written to files by itself."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from polytalk.errors import PolytalkError
 from polytalk.scene.box import Box
+from polytalk.scene.formats.files import read_scene, write_scene
 from polytalk.scene.speaker import Speaker
 from polytalk.scene.utterance import Cue, Utterance
 from polytalk.scene.values import checked_audio, checked_image, checked_sample_rate, same
@@ -74,8 +76,6 @@ class Scene:
                 raise PolytalkError("speakers", f"two are called {speaker.name!r}", "Give each a name of their own.")
             if speaker.name is not None:
                 names.add(speaker.name)
-        places = {speaker.name: place for place, speaker in enumerate(speakers) if speaker.name is not None}
-        object.__setattr__(self, "_places", places)
         if all(speaker.audio is None for speaker in speakers) and not self.utterances:
             raise PolytalkError("speakers", "nobody has a voice", "Give at least one of them audio.")
         without = [i + 1 for i, speaker in enumerate(speakers) if not speaker.has_place]
@@ -147,10 +147,14 @@ class Scene:
                 return speaker
             problem = f"there is no speaker {speaker}"
             raise PolytalkError(field, problem, f"There are {len(self.speakers)}, counted from 0.")
-        places: dict[str, int] = self._places  # type: ignore[attr-defined]
-        if speaker in places:
-            return places[speaker]
-        raise PolytalkError(field, f"{speaker!r} is nobody here", known_names(speaker, list(places)))
+        if speaker in self._places:
+            return self._places[speaker]
+        raise PolytalkError(field, f"{speaker!r} is nobody here", known_names(speaker, list(self._places)))
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Name to place among the speakers."""
+        return {speaker.name: place for place, speaker in enumerate(self.speakers) if speaker.name is not None}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Scene):
@@ -158,8 +162,6 @@ class Scene:
         names = ("prompt", "speakers", "arrangement", "negative_prompt", "utterances", "cues")
         equal = all(getattr(self, name) == getattr(other, name) for name in names)
         return equal and same(self.image, other.image) and _same_sound(self.soundtrack, other.soundtrack)
-
-    __hash__ = None  # type: ignore[assignment]
 
     @property
     def boxes(self) -> tuple[Box, ...] | None:
@@ -207,19 +209,20 @@ class Scene:
             PolytalkError: unreadable, unknown or missing keys, a file that is nowhere, or an invalid scene; what is in
                 the file is named with line and column.
         """
-        from polytalk.scene.formats.files import read_scene
+        return read_scene(Path(path), cls)
 
-        return read_scene(Path(path))
-
-    def to_json(self, path: str | Path, *, force: bool = False) -> None:
+    def to_json(self, path: str | Path, *, force: bool = False, casting: Mapping[str, Any] | None = None) -> None:
         """Write the scene file; `Scene.from_json` reads it back. Paths beside it are kept relative.
+
+        Args:
+            path: of the file.
+            force: overwrite.
+            casting: how the scene came about, for people to read; it has no effect.
 
         Raises:
             PolytalkError: picture or sound is in memory only, the file exists and `force` is off, or cannot be written.
         """
-        from polytalk.scene.formats.files import write_scene
-
-        write_scene(self, Path(path), force=force)
+        write_scene(self, Path(path), force=force, casting=casting)
 
 
 def _checked_soundtrack(sound: Any) -> Path | tuple[np.ndarray, int] | None:

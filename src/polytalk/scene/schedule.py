@@ -14,6 +14,7 @@ import numpy as np
 
 from polytalk.errors import PolytalkError
 from polytalk.scene import DEFAULT_PAUSE, MAX_SECONDS, Box, Cue, Scene
+from polytalk.units import FPS
 
 TOLERANCE = 0.04
 """Seconds by which a sound may outlast its slot, or reach into the same person's next one: a frame."""
@@ -85,7 +86,7 @@ class Schedule:
         settings = (setting for setting in self.settings if setting.start < seconds)
         return Schedule(self.num_speakers, tuple(turns), tuple(settings))
 
-    def speaking(self, num_frames: int, fps: float = 25) -> np.ndarray:
+    def speaking(self, num_frames: int, fps: float = FPS) -> np.ndarray:
         """Whose turn it is: bool (people, num_frames), for every frame that a turn touches.
 
         Within a turn nobody listens for pauses; a whole track is one turn.
@@ -141,6 +142,12 @@ class Schedule:
             length = min(stop, span.stop) - max(start, span.start)
             share[span.prompt] = share.get(span.prompt, 0.0) + length
         return max(share, key=lambda prompt: share[prompt])
+
+
+def runs(active: Sequence[bool] | np.ndarray) -> list[tuple[int, int]]:
+    """Stretches (first, one past the last) of a row of bool that are true."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(active, np.int8), [0]])))
+    return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
 
 
 def lay_out(scene: Scene, utterances: Sequence[float], tracks: Sequence[float | None] | None = None) -> Schedule:

@@ -1,4 +1,4 @@
-"""One person in the picture."""
+"""`Speaker`: one person's voice and place in the picture."""
 
 from __future__ import annotations
 
@@ -84,5 +84,3 @@ class Speaker:
         names = ("sample_rate", "box", "offset", "name", "voice", "point")
         equal = all(getattr(self, name) == getattr(other, name) for name in names)
         return equal and same(self.audio, other.audio) and same(self.mask, other.mask)
-
-    __hash__ = None  # type: ignore[assignment]

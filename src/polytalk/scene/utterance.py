@@ -1,4 +1,4 @@
-"""What is said when, and what changes on the way."""
+"""`Utterance`, what somebody says and when, and `Cue`, what changes on the way."""
 
 from __future__ import annotations
 
@@ -91,24 +91,22 @@ class Utterance:
         if self.pause is not None:
             put(self, "pause", checked_seconds(self.pause, "utterance.pause", -MAX_SECONDS, MAX_SECONDS))
         if self.cut is not None:
-            put(self, "cut", self._checked_cut())
+            put(self, "cut", self._checked_cut(self.cut))
 
-    def _checked_cut(self) -> tuple[float, float]:
+    def _checked_cut(self, cut: Any) -> tuple[float, float]:
         field = "utterance.cut"
         if self.audio is None:
             raise PolytalkError(field, "there is no audio to cut", "Name the recording, or leave it out.")
         try:
-            first, last = self.cut  # type: ignore[misc]
+            first, last = cut
         except (TypeError, ValueError):
-            raise PolytalkError(field, f"it is {self.cut!r}", "Give two times, from and to.") from None
+            raise PolytalkError(field, f"it is {cut!r}", "Give two times, from and to.") from None
         first, last = checked_seconds(first, field), checked_seconds(last, field)
         _check_order(first, last, field)
         return first, last
 
     def __eq__(self, other: object) -> bool:
         return _equal(self, other)
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +151,6 @@ class Cue:
 
     def __eq__(self, other: object) -> bool:
         return _equal(self, other)
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 def _check_order(first: float, last: float, field: str) -> None:

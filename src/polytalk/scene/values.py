@@ -1,4 +1,4 @@
-"""Checks that the parts of a scene share."""
+"""Checks of single values that the parts of a scene share: seconds, names, sounds, pictures, points and masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text to speech: who can speak (`voices`), how a text is read (`reading`), and what speaks it (`hibari`, `kokoro`)."""
+"""How a text becomes speech: who can speak (`voices`), how it is read (`reading`), what speaks it (`hibari`, ...)."""
 
 from polytalk.tts.speech import Speech
 from polytalk.tts.synthesizer import Synthesizer, synthesize

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from polytalk.errors import PolytalkError
+from polytalk.scene.schedule import runs
 from polytalk.tts.phonemes import SILENCE, Phoneme, unify
 
 UNIT = 0.025
@@ -102,8 +103,7 @@ def _silences(samples: np.ndarray, rate: int, shortest: float, floor_db: float) 
     power = np.square(samples[: count * hop]).reshape(count, hop).mean(1)
     power = np.convolve(power, np.ones(3) / 3, "same")
     quiet = power < np.percentile(power, 95) * 10 ** (floor_db / 10)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))
-    spans = [(a * 0.005, b * 0.005) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    spans = [(first * 0.005, last * 0.005) for first, last in runs(quiet)]
     return [(a, b) for a, b in spans if b - a >= shortest]
 
 

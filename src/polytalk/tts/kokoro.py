@@ -71,7 +71,8 @@ class KokoroPipeline:
         try:
             import kokoro
         except ImportError as error:
-            raise PolytalkError("kokoro", f"{error.name} is not installed", f"Run: {_INSTALL}.") from error
+            problem = f"Kokoro needs {error.name}, which is not installed"
+            raise PolytalkError("voice", problem, f"Run: {_INSTALL}.") from error
         self._kokoro: Any = kokoro
         self._model = _fetched(lambda: kokoro.KModel(repo_id=REPOSITORY).eval(), "its weights")
         self._packs: dict[str, Any] = {}
@@ -88,7 +89,7 @@ class KokoroPipeline:
         except (ImportError, OSError, RuntimeError) as error:
             extra = {"j": "misaki[ja]", "z": "misaki[zh]"}.get(code, "misaki[en]")
             problem = f"{_LANGUAGES[code][1]} cannot be read ({error})"
-            raise PolytalkError("kokoro", problem, f"Run: pip install '{extra}'.") from error
+            raise PolytalkError("voice", problem, f"Run: pip install '{extra}'.") from error
         return MisakiReader(_LANGUAGES[code][0], lambda sentence: pipeline.g2p(sentence)[0] or "")
 
     def say(self, tokens: str, name: str, speed: float = 1.0) -> tuple[np.ndarray, tuple[Phoneme, ...]]:
@@ -130,4 +131,4 @@ def _fetched(fetch: Any, what: str) -> Any:
     except (OSError, HfHubHTTPError) as error:
         problem = f"{what} are not here and cannot be fetched" if what.endswith("s") else f"{what} cannot be fetched"
         remedy = f"Connect once, or copy {REPOSITORY} into the hub's cache; heart and tenor need no connection."
-        raise PolytalkError("kokoro", problem, remedy) from error
+        raise PolytalkError("voice", problem, remedy) from error

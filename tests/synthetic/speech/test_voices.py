@@ -16,7 +16,7 @@ from polytalk.synthetic.speech.neural import HibariSource
 from polytalk.synthetic.speech.sentences import LANGUAGES, draw_text
 from polytalk.synthetic.speech.source import make_speech
 from polytalk.tts.durations import expose, snap_pauses, token_times
-from polytalk.tts.phonemes import INDEX, PHONEMES, from_arpabet, phoneme_labels, split_symbol, unify
+from polytalk.tts.phonemes import PHONEMES, from_arpabet, split_symbol, unify
 from polytalk.units import SAMPLE_RATE
 
 
@@ -56,11 +56,6 @@ def test_unify_keeps_time_and_closes_gaps():
     times = [start for _, start, _ in phonemes] + [phonemes[-1][2]]
     np.testing.assert_allclose(times, [0, 0.2, 0.35, 0.52, 0.6], atol=1e-9)
     assert all(a[2] == b[1] for a, b in pairwise(phonemes))
-
-
-def test_labels_are_read_at_frame_centres():
-    labels = phoneme_labels((("sil", 0, 0.05), ("a", 0.05, 0.09), ("b", 0.09, 0.13)), 5)
-    assert labels.tolist() == [0, INDEX["a"], INDEX["b"], 0, 0]  # centres at 0.02, 0.06, 0.10, 0.14, 0.18 s
 
 
 def test_token_times_follow_the_predicted_lengths():

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from polytalk.casting.people.drawn_network import FINE, MULTIPLE, STRIDE, UNIT, DrawnFaceNetwork, Seen
+from polytalk.casting.people.drawn_network import FINE, MULTIPLE, STRIDE, UNIT, DrawnFaceMaps, DrawnFaceNetwork
 from polytalk.casting.people.geometry import Rect, overlap, overlap_of_smaller
 
 LONGEST = (256, 512)
@@ -65,7 +65,7 @@ def find_drawn(picture: np.ndarray, least: float = LEAST_SCORE) -> tuple[list[Dr
     return _merged(heads), figures[0]
 
 
-def _look(image: Image.Image, longest: int) -> tuple[Seen, tuple[float, float], tuple[int, int]]:
+def _look(image: Image.Image, longest: int) -> tuple[DrawnFaceMaps, tuple[float, float], tuple[int, int]]:
     """What the network sees, its pixels per pixel of the picture across and down, and its (width, height) in use."""
     factor = longest / max(image.size)
     size = max(8, round(image.width * factor)), max(8, round(image.height * factor))
@@ -84,7 +84,13 @@ def _network() -> DrawnFaceNetwork:
 
 
 def _heads(
-    seen: Seen, scale: tuple[float, float], size: tuple[int, int], whole: tuple[int, int], least: float, *, closer: bool
+    seen: DrawnFaceMaps,
+    scale: tuple[float, float],
+    size: tuple[int, int],
+    whole: tuple[int, int],
+    least: float,
+    *,
+    closer: bool,
 ) -> list[DrawnHead]:
     """The peaks of the heat map as boxes in pixels of the picture of `whole` (width, height)."""
     heat = seen.heat[0].sigmoid()
@@ -103,7 +109,7 @@ def _heads(
     return found
 
 
-def _figures(seen: Seen, scale: tuple[float, float], size: tuple[int, int]) -> Figures:
+def _figures(seen: DrawnFaceMaps, scale: tuple[float, float], size: tuple[int, int]) -> Figures:
     rows, columns = -(-size[1] // FINE), -(-size[0] // FINE)
     probability = seen.figure[0, :rows, :columns].sigmoid().numpy()
     spots = np.stack(np.meshgrid(np.arange(columns) + 0.5, np.arange(rows) + 0.5), axis=-1) * FINE

@@ -1,4 +1,4 @@
-"""The network that finds drawn heads and the figures they belong to; trained by `polytalk.training.readers.drawn_faces`."""
+"""The network that finds heads and figures in drawings; `polytalk.training.readers.drawn_faces` trains it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WEIGHTS = "drawn_faces.safetensors"
 
 
 @dataclass(frozen=True)
-class Seen:
+class DrawnFaceMaps:
     """What the network sees in N pictures of height × width pixels."""
 
     heat: torch.Tensor
@@ -78,7 +78,8 @@ class DrawnFaceNetwork(nn.Module):
         self.join = _convolution(48, 48)
         self.heads = nn.Conv2d(48, 5, 1)
         self.figures = nn.Conv2d(48, 3 * (STRIDE // FINE) ** 2, 1)
-        nn.init.constant_(self.heads.bias[:1], -4.0)  # type: ignore[index]
+        assert self.heads.bias is not None
+        nn.init.constant_(self.heads.bias[:1], -4.0)
 
     @classmethod
     def from_pretrained(cls, path: str | Path | None = None) -> DrawnFaceNetwork:
@@ -90,9 +91,7 @@ class DrawnFaceNetwork(nn.Module):
         if path is None:
             path = asset(WEIGHTS)
         if not Path(path).is_file():
-            raise PolytalkError(
-                "drawn faces", f"{path} is not there", "Run `python -m polytalk.training.readers.drawn_faces`."
-            )
+            raise PolytalkError(str(path), "the file is not there", "Name a file of weights, or none.")
         network = cls()
         network.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()}, strict=False)
         return network.eval().requires_grad_(False)
@@ -102,7 +101,7 @@ class DrawnFaceNetwork(nn.Module):
         state = {name: tensor for name, tensor in self.state_dict().items() if "num_batches" not in name}
         save_file({name: tensor.detach().bfloat16().contiguous() for name, tensor in state.items()}, path)
 
-    def forward(self, pictures: torch.Tensor) -> Seen:
+    def forward(self, pictures: torch.Tensor) -> DrawnFaceMaps:
         """What is to be seen.
 
         Args:
@@ -116,4 +115,4 @@ class DrawnFaceNetwork(nn.Module):
         features = self.join(F.relu(middle))
         heads = self.heads(features).float()
         figures = F.pixel_shuffle(self.figures(features), STRIDE // FINE).float()
-        return Seen(heads[:, 0], heads[:, 1:], figures[:, 0], figures[:, 1:])
+        return DrawnFaceMaps(heads[:, 0], heads[:, 1:], figures[:, 0], figures[:, 1:])

@@ -17,12 +17,12 @@ from PIL import Image
 from polytalk.casting.people.geometry import Rect, overlap, overlap_of_smaller
 from polytalk.casting.people.model_files import model_file
 
-NEAR, FAR, MESH = "face_detection_back.tflite", "face_detection_full_range.tflite", "face_landmark.tflite"
-SIDES = {NEAR: 256, FAR: 192, MESH: 192}
+SHORT_RANGE, FULL_RANGE, MESH = "face_detection_back.tflite", "face_detection_full_range.tflite", "face_landmark.tflite"
+SIDES = {SHORT_RANGE: 256, FULL_RANGE: 192, MESH: 192}
 """Pixels of a side of the square that a model sees."""
-LAYERS = {NEAR: ((16, 2), (32, 6)), FAR: ((4, 1),)}
+LAYERS = {SHORT_RANGE: ((16, 2), (32, 6)), FULL_RANGE: ((4, 1),)}
 """Pixels per cell, anchors per cell."""
-LEAST_SCORE = {NEAR: 0.5, FAR: 0.55}
+LEAST_SCORE = {SHORT_RANGE: 0.5, FULL_RANGE: 0.55}
 """Finds below are dropped."""
 LEAST_PRESENCE = 0.4
 """What the mesh must say of a find: 0..1 that it is a face."""
@@ -63,13 +63,14 @@ def find_faces(picture: np.ndarray) -> list[Face]:
         picture: uint8 (height, width, 3).
 
     Raises:
-        PolytalkError: the models are not there and cannot be fetched.
+        PolytalkError: the models are not installed.
     """
     image = Image.fromarray(picture)
-    found = _detect(_shrunk(image, SIDES[NEAR]), 1, NEAR) + _detect(_shrunk(image, SIDES[FAR]), 1, FAR)
+    models = (SHORT_RANGE, FULL_RANGE)
+    found = [face for model in models for face in _detect(_shrunk(image, SIDES[model]), 1, model)]
     for parts in TILINGS:
-        if max(image.size) >= parts * SIDES[FAR]:
-            found += _detect(_shrunk(image, parts * SIDES[FAR]), parts, FAR)
+        if max(image.size) >= parts * SIDES[FULL_RANGE]:
+            found += _detect(_shrunk(image, parts * SIDES[FULL_RANGE]), parts, FULL_RANGE)
     found = [face.scaled(max(image.size)) for face in found]
     faces = []
     for face in _merged(found):
@@ -178,7 +179,8 @@ def _merged(faces: list[Face]) -> list[Face]:
         weights = np.array([face.score for face in close])
         box = np.average([face.box for face in close], axis=0, weights=weights)
         points = np.average([face.keypoints for face in close], axis=0, weights=weights).astype(np.float32)
-        merged.append(Face(tuple(map(float, box)), best.score, points))  # type: ignore[arg-type]
+        edges = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+        merged.append(Face(edges, best.score, points))
     return merged
 
 

@@ -51,7 +51,7 @@ def find_people(picture: np.ndarray, *, expected: int | None = None) -> list[Fou
         expected: how many there should be at least; finds that are less sure make up the number.
 
     Raises:
-        PolytalkError: the face models are not installed and cannot be downloaded.
+        PolytalkError: the face models are not installed.
     """
     height, width = picture.shape[:2]
     heads, figures = find_drawn(picture, least=UNSURE_DRAWN)

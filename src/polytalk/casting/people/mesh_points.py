@@ -49,7 +49,7 @@ def mesh_points(
         found: their features as `find_points` sees them.
 
     Raises:
-        PolytalkError: the models are not there and cannot be fetched.
+        PolytalkError: the models are not installed.
     """
     return [_looked_at(picture, head, face) for head, face in zip(heads, found, strict=True)]
 

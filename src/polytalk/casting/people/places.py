@@ -13,7 +13,7 @@ from polytalk.conditioning.given_masks import MaskedBox
 from polytalk.errors import PolytalkError
 from polytalk.scene import Box
 
-UNSEEN = 0.0
+NOT_FOUND = 0.0
 """Score of somebody whom the user put where no face was found."""
 
 
@@ -40,7 +40,7 @@ def join_given(
         inside = [person for person in rest if _contains(box, _centre(person.head))]
         best = max(inside, key=lambda person: shared_area(box, person.head), default=None)
         if best is None:
-            people.append(FoundPerson(name, box, box, box, UNSEEN, "user", None, mask))
+            people.append(FoundPerson(name, box, box, box, NOT_FOUND, "user", None, mask))
         else:
             rest.remove(best)
             people.append(dataclasses.replace(best, name=name, body=box, finder="user", mask=mask))

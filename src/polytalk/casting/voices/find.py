@@ -16,11 +16,12 @@ import numpy as np
 from polytalk.casting.found import Diarization
 from polytalk.casting.voices.clustering import ClusterConfig, find_clusters
 from polytalk.casting.voices.music import has_music
-from polytalk.casting.voices.turns import best_path, cut_tracks, overlaps, runs, turns_of, voices_in_frames
+from polytalk.casting.voices.turns import best_path, cut_tracks, overlaps, turns_of, voices_in_frames
 from polytalk.casting.voices.voice_activity_model import FRAME, VoiceActivity, detect_speech
 from polytalk.casting.voices.voice_embedding import BLOCK, BLOCK_SECONDS, VoiceFeatures, hear_voices
 from polytalk.errors import PolytalkError
 from polytalk.media.audio import Sound, resample
+from polytalk.scene.schedule import runs
 from polytalk.units import SAMPLE_RATE
 
 __all__ = ["HeardVoices", "find_voices", "format_turns", "has_music", "listen"]

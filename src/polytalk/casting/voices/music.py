@@ -1,4 +1,4 @@
-"""Is there music under a voice? And, with an extra, the voice without it.
+"""How much music is under a voice (`has_music`); and, with an extra, the voice without it (`separate_voice`).
 
 Music holds several tones still at once; a voice glides, and its harmonics with it. So moments are counted in which at
 least three tones have stood still for a third of a second.
@@ -103,7 +103,7 @@ def separate_voice(sound: Sound, separator: Any = None) -> Sound:
     import torch
 
     if importlib.util.find_spec("demucs") is None:
-        raise PolytalkError("--separate-music", "it needs Demucs, which is not installed", f"Run `{_COMMAND}`.")
+        raise PolytalkError("separate_music", "it needs Demucs, which is not installed", f"Run `{_COMMAND}`.")
     from demucs.apply import apply_model
 
     model = separator or _load_separator()
@@ -126,4 +126,4 @@ def _load_separator() -> Any:
     except Exception as error:  # what a failed download raises depends on where it fails
         problem = f"Demucs's weights cannot be loaded ({type(error).__name__})"
         remedy = "Connect to the net once, or give a recording without music."
-        raise PolytalkError("--separate-music", problem, remedy) from error
+        raise PolytalkError("separate_music", problem, remedy) from error

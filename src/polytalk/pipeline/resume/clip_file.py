@@ -21,7 +21,7 @@ from polytalk.pipeline.resume.inputs import tensors_digest
 
 FRAMES = "frames_ffv1"
 _CLIP, _STATE = "clip", "state."
-_DAMAGED = "Have it made again with --redo; the other clips stay."
+_DAMAGED = "Have it made again with `redo`; the other clips stay."
 
 
 @dataclass(frozen=True)

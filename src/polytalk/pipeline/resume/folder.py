@@ -91,6 +91,14 @@ class WorkFolder:
         except (OSError, UnicodeError):
             return False
 
+    def number_format(self) -> str | None:
+        """The number format of the clips that are there, e.g. "bfloat16"; None where nothing is said of it."""
+        try:
+            plan = _PlanFile.model_validate_json((self.folder / PLAN).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return plan.inputs.get("number format", "").removeprefix("torch.") or None
+
     def note_unfinished(self, output: Path | None) -> None:
         """Remember that a video is seen before it is finished; None when it is."""
         note = self.folder / UNFINISHED
@@ -281,7 +289,7 @@ def _read_plan(folder: Path, wanted: WorkFolder) -> _Plan | None:
         if wanted.redo:
             return None
         reason = str(error).splitlines()[0]
-        remedy = "Add --redo to plan anew; finished clips that fit are kept."
+        remedy = "Add `redo` to plan anew; finished clips that fit are kept."
         raise PolytalkError(str(path), f"the plan of this work folder is damaged ({reason})", remedy) from None
     clips = [Clip(index, *numbers) for index, numbers in enumerate(content.clips)]
     return _Plan(Inputs(content.inputs, rows), content.num_frames, clips)
@@ -300,7 +308,7 @@ def _check_folder(folder: Path, wanted: WorkFolder) -> None:
         problem = f"it holds other things ({strangers[0]})"
         raise PolytalkError(str(folder), problem, "Name a new or an empty folder for the clips.")
     if (folder / PLAN).exists() and not wanted.resume:
-        remedy = "Go on with it by --resume, or name another folder."
+        remedy = "Go on with it by `resume`, or name another folder."
         raise PolytalkError(str(folder), "a video has been begun here", remedy)
     (folder / CLIPS).mkdir(exist_ok=True)
 
@@ -345,5 +353,5 @@ def _refusal(folder: Path, changes: Mapping[str, int], inputs: Inputs) -> Polyta
     for name, frame in changes.items():
         told.append(name if name in inputs.named or frame == 0 else f"{name} from {frame / FPS:.2f} s on")
     problem = f"this work folder is of something else: different are {', '.join(told)}"
-    remedy = "Name another folder, or add --redo to make again the clips that this touches."
+    remedy = "Name another folder, or add `redo` to make again the clips that this touches."
     return PolytalkError(str(folder), problem, remedy)

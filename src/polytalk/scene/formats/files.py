@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from polytalk.errors import PolytalkError
 from polytalk.scene.box import Box
+from polytalk.scene.formats.fields import SceneFields
 from polytalk.scene.formats.json_places import find_duplicate, find_value
 from polytalk.scene.formats.position import TextError, TextFile, relative_name, shortened, write_text
 from polytalk.scene.formats.released import ReleasedFile, released_scene
-from polytalk.scene.scene import Scene
 from polytalk.scene.speaker import Speaker
 from polytalk.scene.utterance import Cue, Utterance
+
+AnyScene = TypeVar("AnyScene")
 
 VERSION = 2
 """Of Polytalk's own format. 1 had one track per speaker and named no version; it is read still."""
@@ -94,13 +96,17 @@ class SceneFile(_Strict):
     )
 
 
-def read_scene(path: Path) -> Scene:
-    """See `Scene.from_json`."""
-    return parse_scene(TextFile.read(path, "JSON"))
+def read_scene(path: Path, make: Callable[..., AnyScene]) -> AnyScene:
+    """See `Scene.from_json`; `make` is the class."""
+    return parse_scene(TextFile.read(path, "JSON"), make)
 
 
-def parse_scene(source: TextFile) -> Scene:
+def parse_scene(source: TextFile, make: Callable[..., AnyScene]) -> AnyScene:
     """The scene in a JSON text.
+
+    Args:
+        source: the text.
+        make: what a scene is built with, from the values of `SceneFields` in their order.
 
     Raises:
         PolytalkError: as `Scene.from_json`.
@@ -114,8 +120,8 @@ def parse_scene(source: TextFile) -> Scene:
         raise source.error(at, "version", problem, "Bring Polytalk up to date.")
     try:
         if is_released:
-            return released_scene(ReleasedFile.model_validate(content), source)
-        return _own_scene(SceneFile.model_validate(content), source)
+            return released_scene(ReleasedFile.model_validate(content), source, make)
+        return _own_scene(SceneFile.model_validate(content), source, make)
     except ValidationError as error:
         raise _explain(error, source) from None
     except TextError:
@@ -124,12 +130,12 @@ def parse_scene(source: TextFile) -> Scene:
         raise source.at(find_value(source.text, _scene_place(error.field)), error) from None
 
 
-def write_scene(scene: Scene, path: Path, *, force: bool, casting: Mapping[str, Any] | None = None) -> None:
+def write_scene(scene: SceneFields, path: Path, *, force: bool, casting: Mapping[str, Any] | None = None) -> None:
     """See `Scene.to_json`; `casting` stands in the file for people to read."""
     write_text(path, format_scene(scene, path, casting), force=force)
 
 
-def format_scene(scene: Scene, path: Path, casting: Mapping[str, Any] | None = None) -> str:
+def format_scene(scene: SceneFields, path: Path, casting: Mapping[str, Any] | None = None) -> str:
     """A scene as the text of a file at `path`.
 
     Raises:
@@ -207,15 +213,15 @@ def _load(source: TextFile) -> dict[str, Any]:
     return content
 
 
-def _own_scene(file: SceneFile, source: TextFile) -> Scene:
+def _own_scene(file: SceneFile, source: TextFile, make: Callable[..., AnyScene]) -> AnyScene:
     def find(name: str | None, *place: str | int) -> Path | None:
         if name is None:
             return None
         return source.find(name, lambda: find_value(source.text, place), _field(place))
 
-    def placed(kind: str, i: int, make: Any, **values: Any) -> Any:
+    def placed(kind: str, i: int, part: Any, **values: Any) -> Any:
         try:
-            return make(**values)
+            return part(**values)
         except PolytalkError as error:
             place = (kind, i, error.field.partition(".")[2])
             raise source.at(find_value(source.text, place), error) from None
@@ -241,7 +247,7 @@ def _own_scene(file: SceneFile, source: TextFile) -> Scene:
         cues.append(placed("cues", i, Cue, **values))
     image = find(file.image, "image")
     soundtrack = find(file.soundtrack, "soundtrack")
-    return Scene(image, file.prompt, speakers, file.arrangement, file.negative_prompt, utterances, cues, soundtrack)
+    return make(image, file.prompt, speakers, file.arrangement, file.negative_prompt, utterances, cues, soundtrack)
 
 
 def _field(place: tuple[str | int, ...]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from json.decoder import scanstring  # type: ignore[attr-defined]
 
+_DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 _TOKEN = re.compile(r'[{}\[\],:"]')
 
@@ -37,7 +37,7 @@ def find_duplicate(text: str) -> tuple[int, str] | None:
         elif token == ",":
             is_key = stack[-1] is not None
         elif token == '"':
-            value, at = scanstring(text, at, True)
+            value, at = _DECODER.raw_decode(text, match.start())
             keys = stack[-1] if stack else None
             if is_key and keys is not None:
                 if value in keys:
@@ -52,16 +52,16 @@ def _member(text: str, at: int, step: str | int) -> int | None:
     if text[at] not in "{[":
         return None
     is_object = text[at] == "{"
-    decoder, count = json.JSONDecoder(), 0
+    count = 0
     at = _skip(text, at + 1)
     while text[at] not in "}]":
         key: str | int = count
         if is_object:
-            key, at = scanstring(text, at + 1, True)
+            key, at = _DECODER.raw_decode(text, at)
             at = _skip(text, _skip(text, at) + 1)
         if key == step:
             return at
-        at = _skip(text, decoder.raw_decode(text, at)[1])
+        at = _skip(text, _DECODER.raw_decode(text, at)[1])
         if text[at] == ",":
             at = _skip(text, at + 1)
         count += 1

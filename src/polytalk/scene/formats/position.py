@@ -153,7 +153,9 @@ def write_text(path: Path, text: str, *, force: bool) -> None:
         with path.open("wb" if force else "xb") as file:
             file.write(content)
     except FileExistsError:
-        raise PolytalkError(str(path), "the file exists", "Choose another name, or overwrite with force.") from None
+        raise PolytalkError(
+            str(path), "the file exists", "Choose another name, or overwrite it with `force`."
+        ) from None
     except OSError as error:
         remedy = "Choose a folder that can be written to."
         raise PolytalkError(str(path), error.strerror or "it cannot be written", remedy) from None

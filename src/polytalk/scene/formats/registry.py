@@ -1,4 +1,4 @@
-"""One door to all formats of conversations in time."""
+"""The one door to all formats of scenes: `read`, `write` and `parse`, the table `FORMATS`, and the JSON `schema`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _parse_json(source: TextFile, beside: Beside) -> Scene:
     if beside.speakers or beside.recording is not None or not beside.times:
         problem = f"{source.path.name} says everything itself"
         raise PolytalkError("speakers", problem, "Give only picture, prompts, voices and boxes beside it.")
-    scene = parse_scene(source)
+    scene = parse_scene(source, Scene)
     if beside.boxes and len(beside.boxes) != len(scene.speakers):
         problem = f"there are {len(beside.boxes)} boxes and {len(scene.speakers)} speakers"
         raise PolytalkError("boxes", problem, "Give one box per speaker, or none at all.")
@@ -87,8 +87,8 @@ def read(
     """Read a conversation from a file.
 
     Args:
-        path: Polytalk's or the released JSON (.json), a script (.txt, .script; see `polytalk.scene.formats.script`), SubRip
-            or WebVTT subtitles that name their speakers (.srt, .vtt), or RTTM turns (.rttm).
+        path: Polytalk's or the released JSON (.json), a script (.txt, .script; see `polytalk.scene.formats.script`),
+            SubRip or WebVTT subtitles that name their speakers (.srt, .vtt), or RTTM turns (.rttm).
         format: one of `FORMATS`, when the ending does not say.
         image: the picture: a file, an array (height, width[, channels]) or a PIL image.
         prompt, negative_prompt: of the scene.

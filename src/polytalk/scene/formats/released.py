@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PureWindowsPath
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from polytalk.errors import PolytalkError
 from polytalk.scene.box import Box
+from polytalk.scene.formats.fields import SceneFields
 from polytalk.scene.formats.json_places import find_value
 from polytalk.scene.formats.position import TextFile, relative_name
-from polytalk.scene.scene import Scene
 from polytalk.scene.speaker import Speaker
 from polytalk.scene.utterance import Utterance
+
+AnyScene = TypeVar("AnyScene")
 
 RELEASED_ARRANGEMENTS = {"para": "together", "add": "turns"}
 """In the release "add" places the tracks one after the other (person1 first); each is silent while another speaks."""
@@ -41,8 +44,8 @@ class ReleasedFile(BaseModel):
     tts_audio: dict[str, str] | None = None
 
 
-def released_scene(file: ReleasedFile, source: TextFile) -> Scene:
-    """The scene of a released file.
+def released_scene(file: ReleasedFile, source: TextFile, make: Callable[..., AnyScene]) -> AnyScene:
+    """The scene of a released file, built with `make`.
 
     The release writes boxes as top, left, bottom, right, and "None" for a person without sound.
 
@@ -50,7 +53,7 @@ def released_scene(file: ReleasedFile, source: TextFile) -> Scene:
         PolytalkError: a file is nowhere, boxes do not fit the people, sounds and texts contradict.
     """
     if file.tts_audio is not None and not file.cond_audio:
-        return _spoken_scene(file, file.tts_audio, source)
+        return _spoken_scene(file, file.tts_audio, source, make)
     if file.tts_audio is not None:
         at = find_value(source.text, ("tts_audio",))
         raise source.error(at, "tts_audio", "there are sounds in cond_audio, too", "Leave one of them empty.")
@@ -66,10 +69,10 @@ def released_scene(file: ReleasedFile, source: TextFile) -> Scene:
         audio = None if name == "None" else source.find(name, where, f"cond_audio.{person}")
         speakers.append(Speaker(audio=audio, box=box))
     image = source.find(file.cond_image, find_value(source.text, ("cond_image",)), "cond_image")
-    return Scene(image, file.prompt, speakers, RELEASED_ARRANGEMENTS[file.audio_type])
+    return make(image, file.prompt, speakers, RELEASED_ARRANGEMENTS[file.audio_type])
 
 
-def format_released(scene: Scene, path: Path) -> str:
+def format_released(scene: SceneFields, path: Path) -> str:
     """A scene as the text of a released file at `path`, as far as the format goes.
 
     Raises:
@@ -91,7 +94,7 @@ def format_released(scene: Scene, path: Path) -> str:
     return json.dumps(content, indent=4, ensure_ascii=False) + "\n"
 
 
-def _texts(scene: Scene) -> dict[str, str]:
+def _texts(scene: SceneFields) -> dict[str, str]:
     said = []
     for place, utterance in enumerate(scene.utterances):
         if utterance.text is None or utterance.audio is not None:
@@ -102,7 +105,9 @@ def _texts(scene: Scene) -> dict[str, str]:
     return {"text": " ".join(said)} | {k: v if v in ("", "None") else f"{_VOICES}{v}.pt" for k, v in voices.items()}
 
 
-def _spoken_scene(file: ReleasedFile, spoken: dict[str, str], source: TextFile) -> Scene:
+def _spoken_scene(
+    file: ReleasedFile, spoken: dict[str, str], source: TextFile, make: Callable[..., AnyScene]
+) -> AnyScene:
     """Texts: "(s1) Hello. (s2) Hi." with one voice per person; without "(s1)" all of it is the first person's."""
     at = find_value(source.text, ("tts_audio",))
     if "text" not in spoken:
@@ -140,7 +145,7 @@ def _spoken_scene(file: ReleasedFile, spoken: dict[str, str], source: TextFile) 
         # The release lets one turn follow the other at once.
         utterances = [Utterance(number - 1, text, pause=0.0) for number, text in turns if text.split()]
         image = source.find(file.cond_image, find_value(source.text, ("cond_image",)), "cond_image")
-        return Scene(image, file.prompt, speakers, utterances=utterances)
+        return make(image, file.prompt, speakers, utterances=utterances)
     except PolytalkError as error:
         raise source.at(at, error) from None
 

@@ -1,4 +1,4 @@
-"""Plain scripts, as one writes them down (what stands at the right explains it and is no part of them):
+"""Plain scripts, as one writes them down (what stands at the right explains them and is no part of them):
 
     # A line that starts with a hash is a comment.
     [<cafe.png> Two friends in a café.]     before the first line: picture and prompt of the scene

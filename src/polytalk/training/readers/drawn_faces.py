@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from polytalk.casting.people.drawn_network import FINE, STRIDE, UNIT, DrawnFaceNetwork, Seen
+from polytalk.casting.people.drawn_network import FINE, STRIDE, UNIT, DrawnFaceMaps, DrawnFaceNetwork
 from polytalk.evaluation.scenes.drawn_heads import EMPTY_TRAINING, HIDDEN, empty_photos, scene_config, visible_heads
 from polytalk.evaluation.scenes.held_out import HELD_OUT_SEED
 from polytalk.synthetic.picture_io import LONGEST
@@ -118,13 +118,13 @@ class Batch:
     known: torch.Tensor
     """(B, C, C) bool: not in the way of a head that is half hidden or of no useful size."""
     reach: torch.Tensor
-    """(B, 4, C, C): logarithms as in `Seen`."""
+    """(B, 4, C, C): logarithms as in `DrawnFaceMaps`."""
     inside: torch.Tensor
     """(B, C, C): weight of the reach, 0 away from centres."""
     figure: torch.Tensor
     """(B, D, D) float, 0 or 1."""
     vote: torch.Tensor
-    """(B, 2, D, D): as in `Seen`."""
+    """(B, 2, D, D): as in `DrawnFaceMaps`."""
 
 
 def cut_batch(
@@ -262,7 +262,7 @@ def _recolour(pixels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     return torch.stack(made)
 
 
-def loss(seen: Seen, truth: Batch) -> torch.Tensor:
+def loss(seen: DrawnFaceMaps, truth: Batch) -> torch.Tensor:
     """Focal loss of the heat, intersection over union of the boxes, cross-entropy of the figures, distance of votes."""
     probability = seen.heat.sigmoid().clamp(1e-4, 1 - 1e-4)
     centre = truth.heat >= 0.999
