@@ -19,12 +19,14 @@ import torch
 from polytalk.conditioning.picture import choose_size, fit_picture
 from polytalk.evaluation.measures.metrics import SyncMatrix
 from polytalk.evaluation.readers.mouth_reader import MouthReader
-from polytalk.evaluation.scenes.held_out import HELD_OUT_SEED, draw_clips, held_out_clips
+from polytalk.evaluation.scenes.held_out import held_out_clips
 from polytalk.evaluation.scenes.renderings import scene_config
 from polytalk.media.image import load_image
 from polytalk.models.mini.autoencoder import MiniAutoencoder
 from polytalk.pipeline.components.mini import MiniComponents
 from polytalk.pipeline.multitalk import MultiTalkPipeline
+from polytalk.synthetic.scenes import draw_clips
+from polytalk.synthetic.seeds import HELD_OUT_SEED
 from polytalk.training.loop import load_weights
 
 

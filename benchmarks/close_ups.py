@@ -104,7 +104,7 @@ def given(pipe: MultiTalkPipeline, arguments: argparse.Namespace) -> tuple[list[
 def drawn(pipe: MultiTalkPipeline, arguments: argparse.Namespace) -> tuple[list[Row], list[np.ndarray], list[str]]:
     """Held-out scenes, whose truth is known."""
     from polytalk.evaluation.scenes.held_out import held_out_clips
-    from polytalk.synthetic.scenes import SceneConfig
+    from polytalk.synthetic.scene_config import SceneConfig
 
     config = SceneConfig(height=720, width=1280, head_size=(0.3, 0.45), camera_motion=0.0, event_probability=0.0)
     length = round(arguments.seconds * 25 / 4) * 4 + 1

@@ -17,12 +17,11 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel, Wav2Vec2Config, Wav2Vec2Model
 
 from polytalk import Scene, Speaker
-from polytalk.acceleration.lazy_part import LazyPart
+from polytalk.acceleration.offload import LazyPart
 from polytalk.checkpoints import released_names as official
 from polytalk.config.pipeline import PipelineConfig
 from polytalk.models.transformer import MultiTalkTransformer3DModel
-from polytalk.pipeline.components.wan import WanComponents
-from polytalk.pipeline.components.wan_loading import load_tokenizer
+from polytalk.pipeline.components.wan import WanComponents, load_tokenizer
 from polytalk.pipeline.multitalk import MultiTalkPipeline
 from polytalk.planning.cost import VideoSize
 from polytalk.weights.tokenizer import write_tokenizer

@@ -25,10 +25,9 @@ from measure import Seconds, machine, operations, peak_memory, print_table, run_
 from published import PublishedNetwork, audio_attention, materialised_map, norm
 from torch import Tensor, nn
 
-from polytalk.models.attention import ContextKeyValues, Rotary, attend, layer_norm, rounded_layer_norm
+from polytalk.models.attention import ContextKeyValues, Rotary, attend, label_rotary, layer_norm, rounded_layer_norm
 from polytalk.models.block import BlockStack, MultiTalkTransformerBlock
-from polytalk.models.label_rope import label_rotary, video_labels
-from polytalk.models.reference_map import class_masks, reference_attention_map
+from polytalk.models.label_rope import class_masks, reference_attention_map, video_labels
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 
 LATENT_FRAMES, ROWS, COLUMNS = 21, 28, 56

@@ -33,7 +33,7 @@ from polytalk.evaluation.scenes.held_out import held_out_clips
 from polytalk.media.audio import load_audio, resample
 from polytalk.media.video import read_video
 from polytalk.scene import Scene, Speaker
-from polytalk.synthetic.scenes import SceneConfig
+from polytalk.synthetic.scene_config import SceneConfig
 from polytalk.tts.synthesizer import synthesize
 
 SHEET_WIDTH, SHOWN = 1500, 5

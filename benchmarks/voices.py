@@ -1,4 +1,4 @@
-"""How high each of Polytalk's voices is, how fast it is made, and how much it sounds like the others (docs/VOICES.md).
+"""How high each of Polytalk's voices is, how fast it is made, and how much it sounds like the others (docs/voices.md).
 
     python benchmarks/voices.py [VOICE ...]
 

@@ -1,6 +1,6 @@
 """The levers, each with what it may change in the result; a tiny model of the released family to pull them on.
 
-`python tests/lever_cases.py > docs/LEVERS.md` writes the table of pairs.
+`python tests/lever_cases.py > docs/levers.md` writes the table of pairs.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from polytalk.acceleration.quantization import quantize
 from polytalk.acceleration.streaming import load_streamed
 from polytalk.checkpoints.checkpoint import Checkpoint
 from polytalk.config.options import LoadOptions, LoraChoice
+from polytalk.models.library_internals import float32_names
 from polytalk.pipeline.multitalk import MultiTalkPipeline
 
 EXACT = 1e-4
@@ -55,7 +56,7 @@ LEVERS = [
     Lever("encoders offloaded", {"offload": "model"}, kind="offload"),
     Lever("group offload", {"offload": "group"}, kind="offload"),
     Lever("blocks from disk", {"offload": "stream"}, kind="offload"),
-    Lever("branches in turn", {"branch_chunking": True}),
+    Lever("passes in turn", {"branch_chunking": True}),
     Lever("compile", {"compile": True}),
     Lever("attention backend", {"attention_backend": "_native_math"}),
     Lever(
@@ -111,12 +112,12 @@ class LeverBench:
 
     def options(self, levers: tuple[Lever, ...]) -> LoadOptions:
         """Those that pull the levers."""
-        wishes: dict[str, Any] = {}
+        chosen: dict[str, Any] = {}
         for lever in levers:
-            wishes |= lever.options
-        if "loras" in wishes:
-            wishes["loras"] = (LoraChoice(self.lora, 0.8),)
-        return LoadOptions(**wishes)
+            chosen |= lever.options
+        if "loras" in chosen:
+            chosen["loras"] = (LoraChoice(self.lora, 0.8),)
+        return LoadOptions(**chosen)
 
     def _run(self, levers: tuple[Lever, ...], people: int, audio_scale: float) -> dict[str, torch.Tensor]:
         options, parts = self.options(levers), self.parts()
@@ -131,15 +132,15 @@ class LeverBench:
         parts = apply_options(parts, options, compile_backend="eager")
         if options.vae_tiling:
             small_tiles(parts.vae)
-        seen: dict[str, torch.Tensor] = {}
-        watch(parts, "decode_video", lambda latents, video: seen.update(latents=latents, video=video.float()))
+        made: dict[str, torch.Tensor] = {}
+        watch(parts, "decode_video", lambda latents, video: made.update(latents=latents, video=video.float()))
         self._make(MultiTalkPipeline(parts, self.pipe.config, options), people, audio_scale)
-        return seen
+        return made
 
     def _streamed(self, network: Any) -> Any:
         """The same network with its blocks on disk."""
         checkpoint = Checkpoint.open(save_plain(network, self.folder / f"{len(self.results)}.safetensors"))
-        kept = tuple(network._keep_in_fp32_modules)
+        kept = float32_names(network)
         streamed = load_streamed(
             lambda: type(network)(**sizes_of(network)), checkpoint, dtype=torch.float32, keep_in_fp32=kept
         )
@@ -156,16 +157,16 @@ def sizes_of(network: Any) -> dict[str, Any]:
     return {name: value for name, value in network.config.items() if not name.startswith("_")}
 
 
-def watch(parts: Any, method: str, tell: Callable[[Any, Any], None]) -> None:
+def watch(parts: Any, method: str, report: Callable[[Any, Any], None]) -> None:
     """Report argument and result of a method of one object."""
     original = getattr(parts, method)
 
-    def told(argument: Any) -> Any:
+    def watched(argument: Any) -> Any:
         result = original(argument)
-        tell(argument, result)
+        report(argument, result)
         return result
 
-    setattr(parts, method, told)
+    setattr(parts, method, watched)
 
 
 def small_tiles(vae: Any) -> None:
@@ -199,7 +200,7 @@ def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 
 def _enliven(parts: Any) -> None:
-    """Weights large enough that every branch of the network matters."""
+    """Weights large enough that every part of the network matters."""
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in parts.transformer.parameters():
@@ -209,7 +210,7 @@ def _enliven(parts: Any) -> None:
 
 
 INTRODUCTION = f"""
-Written by `python tests/lever_cases.py`. `tests/pipelines/test_levers.py` runs every pair marked ● through the whole
+Written by `python tests/lever_cases.py`. `tests/acceleration/test_levers.py` runs every pair marked ● through the whole
 pipeline on a tiny random model of the released family, with two people, three predictions a step and {STEPS} steps
 (`make test-slow`; the most telling ones in `make test`).
 
@@ -220,7 +221,7 @@ the pair is. Two others are compared with the plain model: the difference must s
 NOTES = """
 Blocks that come one by one (group offload, from disk) run guidance's predictions in turn inside each block;
 FirstBlockCache then decides for all of them at once. Several levers at once are tested with one and with three people.
-Many processes (Ulysses, ring, guidance, FSDP) have tests of their own in `tests/pipelines/test_parallel.py`.
+Many processes (Ulysses, ring, guidance, FSDP) have tests of their own in `tests/acceleration/test_parallel.py`.
 """
 
 

@@ -8,7 +8,7 @@ from conftest import GOLDEN
 from safetensors.torch import save_file
 from tiny_model import tiny_components
 
-from polytalk.checkpoints.released_names import transformer_state_dict
+from polytalk.checkpoints.released_names import transformer_plan
 from polytalk.models import MultiTalkTransformer3DModel
 
 FORMATS = ["kohya", "underscore", "double_underscore", "peft", "peft_model", "peft_named", "diffusers", "plain"]
@@ -16,7 +16,7 @@ FORMATS = ["kohya", "underscore", "double_underscore", "peft", "peft_model", "pe
 
 def ours(name: str) -> list[str]:
     """Released parameter name -> ours, by the translation that loads whole checkpoints."""
-    return list(transformer_state_dict({name: torch.zeros(2)}))
+    return list(transformer_plan([name]))
 
 
 def linear_layers(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, int]]:

@@ -20,19 +20,20 @@ from torch.distributed.device_mesh import init_device_mesh
 from transformers import UMT5Config, UMT5EncoderModel
 
 from polytalk import MultiTalkPipeline, PolytalkError
-from polytalk.acceleration.block_hooks import compile_blocks, run_branches_in_turn
+from polytalk.acceleration.block_hooks import compile_blocks, run_passes_in_turn
 from polytalk.acceleration.lora import load_loras
 from polytalk.acceleration.offload import offload_blocks
 from polytalk.acceleration.parallel.apply import parallelize
-from polytalk.acceleration.parallel.context import divide_tokens
 from polytalk.acceleration.parallel.launch import agree
+from polytalk.acceleration.parallel.tokens import divide_tokens
 from polytalk.acceleration.parallel.weights import all_ranks, shard_encoder
 from polytalk.acceleration.quantization import quantize
 from polytalk.acceleration.step_cache import StepCache
 from polytalk.config.options import LoadOptions, LoraChoice, ParallelChoice
 from polytalk.generation.generate import generate
 from polytalk.generation.request import GenerateRequest
-from polytalk.models.transformer import Conditioning, MultiTalkTransformer3DModel
+from polytalk.models.conditioning import Conditioning
+from polytalk.models.transformer import MultiTalkTransformer3DModel
 
 TOLERANCE = 1e-5
 HEADS = 4
@@ -152,8 +153,8 @@ def ulysses_equals_one_process():
                 close(together(**arguments).sample, wanted.sample)
 
 
-def branches(model, people, grid, join=Conditioning.concatenate):
-    """Guidance's three predictions as one batch."""
+def passes(model, people, grid, join=Conditioning.concatenate):
+    """Guidance's three passes as one batch."""
     arguments = inputs(people, grid)
     text, image, audio = (arguments.pop(f"encoder_hidden_states{part}") for part in ("", "_image", "_audio"))
     full = model.prepare_conditioning(text, image, audio, grid[0])
@@ -177,10 +178,10 @@ def first_of(arguments, count):
     return arguments | cut | {"conditioning": Conditioning(blocks, whole.people, binds)}
 
 
-def compare_branches(alone, together):
+def compare_passes(alone, together):
     for people in (1, 2, 3):
         grid = GRIDS["frames cut in two"]
-        wanted_arguments, found_arguments = branches(alone, people, grid), branches(together, people, grid)
+        wanted_arguments, found_arguments = passes(alone, people, grid), passes(together, people, grid)
         for count in (1, 2, 3):
             wanted = alone(**first_of(wanted_arguments, count), return_labels=people > 1)
             found = together(**first_of(found_arguments, count), return_labels=people > 1)
@@ -193,12 +194,12 @@ def compare_branches(alone, together):
 
 @case(2)
 def guidance_equals_one_process():
-    compare_branches(network(), share(network(), guidance=2))
+    compare_passes(network(), share(network(), guidance=2))
 
 
 @case(4)
 def guidance_and_ulysses_equal_one_process():
-    compare_branches(network(), share(network(), guidance=2, ulysses=2))
+    compare_passes(network(), share(network(), guidance=2, ulysses=2))
 
 
 @case(2)
@@ -206,12 +207,12 @@ def sharded_weights_equal_one_process():
     alone, together = network(), share(network(), fsdp=True)
     held = sum(p.to_local().numel() for p in together.parameters())
     assert held < 0.6 * sum(p.numel() for p in alone.parameters())
-    compare_branches(alone, together)
+    compare_passes(alone, together)
 
 
 @case(4)
 def sharded_weights_and_ulysses_and_guidance_equal_one_process():
-    compare_branches(network(), share(network(), fsdp=True, guidance=2, ulysses=2))
+    compare_passes(network(), share(network(), fsdp=True, guidance=2, ulysses=2))
 
 
 @case(2)
@@ -274,7 +275,7 @@ def wrong_choices_are_refused():
     refused(lambda: together(**inputs(1, (1, 1, 1))), "ulysses", "1 tokens")
     backends = network()
     for block in backends.blocks:
-        block.attn1.processor._attention_backend = "_native_math"
+        block.attn1.processor.backend = "_native_math"
     refused(lambda: share(backends, ulysses=2), "ulysses", "'_native_math'")
 
 
@@ -293,7 +294,7 @@ def levers_work_on_divided_tokens():
     def loaded():
         model = quantize(network(), "int8")
         load_loras(model, [LoraChoice(folder / "lora.safetensors", 0.5)])
-        run_branches_in_turn(model)
+        run_passes_in_turn(model)
         return model
 
     world = dist.get_world_size()
@@ -302,12 +303,12 @@ def levers_work_on_divided_tokens():
     sharded, offloaded = share(loaded(), **everything), share(loaded(), ulysses=world)
     offload_blocks(offloaded, torch.device("cpu"))
     for people in (1, 2, 3):
-        call = branches(alone, people, GRIDS["uneven"])
+        call = passes(alone, people, GRIDS["uneven"])
         wanted = alone(**call).sample
         assert (plain(**call).sample - wanted).abs().max() > 0.01  # the LoRA does something
         for model in (together, sharded, offloaded):
             for join in (Conditioning.concatenate, Conditioning.side_by_side):
-                close(model(**branches(model, people, GRIDS["uneven"], join)).sample, wanted)
+                close(model(**passes(model, people, GRIDS["uneven"], join)).sample, wanted)
 
 
 @case(2, 4)

@@ -6,9 +6,7 @@ import torch
 from polytalk import Box, Scene, Speaker
 from polytalk.config.pipeline import PipelineConfig
 from polytalk.models.mini.autoencoder import MiniAutoencoder
-from polytalk.models.mini.image_encoder import MiniImageEncoder
-from polytalk.models.mini.speech_encoder import MiniSpeechEncoder
-from polytalk.models.mini.text_encoder import MiniTextEncoder
+from polytalk.models.mini.encoders import MiniImageEncoder, MiniSpeechEncoder, MiniTextEncoder
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.pipeline.components.mini import MiniComponents
 from polytalk.pipeline.multitalk import MultiTalkPipeline

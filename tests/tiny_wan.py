@@ -11,9 +11,9 @@ from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffu
 from safetensors.torch import load_file
 from transformers import CLIPVisionModelWithProjection
 
+from polytalk.checkpoints import image_encoder_from_official, text_encoder_from_official
 from polytalk.checkpoints.checkpoint import Checkpoint
 from polytalk.checkpoints.layouts import IMAGE_FILE, TEXT_FILE, TOKENIZER_FOLDER, TRANSFORMER_INDEX, VAE_FILE
-from polytalk.checkpoints.released_names import image_encoder_from_official, text_encoder_from_official
 from polytalk.checkpoints.sizes import image_encoder_sizes, text_encoder_sizes
 from polytalk.weights.sizes import TINY as TINY_14B
 from polytalk.weights.sizes import ModelSize

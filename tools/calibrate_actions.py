@@ -1,7 +1,7 @@
-"""Finds the thresholds of `polytalk.evaluation.measures.actions`: `python -m polytalk.evaluation.calibrate_actions`.
+"""Finds the thresholds of `polytalk.evaluation.measures.actions`: `python tools/calibrate_actions.py`.
 
-Scenes with one event each are drawn from seeds of their own (from 700 million on, neither trained on nor measured). For
-every action the threshold is put where the shares of people who act and are seen, and of people who do not and are not,
+Scenes with one event each are drawn from seeds of their own, neither trained on nor measured. For every action the
+threshold is put where the shares of people who act and are seen, and of people who do not and are not,
 add up to most; among equals in the middle.
 """
 
@@ -15,30 +15,27 @@ from dataclasses import replace
 import numpy as np
 
 from polytalk.evaluation.measures.actions import MEASURED, camera_zoom, figures
+from polytalk.evaluation.measures.picture_measures import around_people
 from polytalk.evaluation.readers.face_reader import FaceReader
-from polytalk.evaluation.reports.drift import around_people
 from polytalk.evaluation.scenes.held_out import evaluation_voices
 from polytalk.evaluation.scenes.renderings import ACTION_SCENES
-from polytalk.synthetic.scenes import DrawnClip, draw_clip
+from polytalk.synthetic.scenes import SyntheticClip, draw_clip
+from polytalk.synthetic.seeds import seeds_of
 from polytalk.synthetic.speech.conversation import draw_conversation
 
-FIRST_SEED = 700_000_000
 
-
-def acting_clips(scenes: int, num_frames: int = 33) -> Iterable[DrawnClip]:
+def acting_clips(scenes: int, num_frames: int = 33) -> Iterable[SyntheticClip]:
     """Drawn scenes of one and two people with one event each, and voices."""
-    for number in range(scenes):
+    for number, seed in enumerate(seeds_of("calibration", scenes)):
         people = 1 + number % 2
         config = replace(ACTION_SCENES, num_frames=num_frames, people=(people, people))
-        talk = draw_conversation(
-            evaluation_voices(), np.random.default_rng(FIRST_SEED + number), people, num_frames, False
-        )
-        clip = draw_clip(FIRST_SEED + number, config, talk)
+        talk = draw_conversation(evaluation_voices(), np.random.default_rng(seed), people, num_frames, False)
+        clip = draw_clip(seed, config, talk)
         if clip.events:
             yield clip
 
 
-def collect(clips: Iterable[DrawnClip], reader: FaceReader) -> dict[str, tuple[list[float], list[float]]]:
+def collect(clips: Iterable[SyntheticClip], reader: FaceReader) -> dict[str, tuple[list[float], list[float]]]:
     """Action -> figures of people who do it, and of people who do nothing."""
     found: dict[str, tuple[list[float], list[float]]] = {action: ([], []) for action in MEASURED}
     for clip in clips:

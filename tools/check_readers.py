@@ -1,4 +1,4 @@
-"""How well the readers of faces read people they were not trained on: `python -m polytalk.evaluation.check_readers`.
+"""How well the readers of faces read people they were not trained on: `python tools/check_readers.py`.
 
 Prints the correlation of every reading with the truth, and the share of faces that are taken for somebody else, over
 drawn people of every source in random poses, as drawn and softened (blurred and noised).
@@ -14,19 +14,18 @@ import torch
 from polytalk.evaluation.measures.identity import IdentityConfusion
 from polytalk.evaluation.readers.face_reader import FaceReader
 from polytalk.evaluation.readers.identity_reader import IdentityReader
-from polytalk.evaluation.scenes.drawn_faces import READ, DrawnFaces, draw_faces, random_poses
 from polytalk.evaluation.scenes.renderings import ALL_SOURCES
+from polytalk.evaluation.scenes.synthetic_faces import READ, SyntheticFaces, draw_faces, random_poses
 from polytalk.synthetic.characters.registry import SOURCES
+from polytalk.synthetic.seeds import READERS_TEST_SEED
 from polytalk.training.readers.mouth import recolour, soften
 
-FIRST_SEED = 1_400_000_000
 
-
-def unknown_people(count: int, poses: int = 6) -> list[tuple[str, DrawnFaces, DrawnFaces]]:
+def unknown_people(count: int, poses: int = 6) -> list[tuple[str, SyntheticFaces, SyntheticFaces]]:
     """Source, some poses and one more before another background, of people whom no reader was trained on."""
     found = []
     for number in range(count):
-        rng = np.random.default_rng(FIRST_SEED + number)
+        rng = np.random.default_rng(READERS_TEST_SEED + number)
         name = ALL_SOURCES[number % len(ALL_SOURCES)][0]
         who = SOURCES[name](rng)
         first = draw_faces(who, random_poses(rng, poses), rng)

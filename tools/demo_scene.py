@@ -1,19 +1,20 @@
-"""Draws the demo's picture and writes its scene: ``python -m polytalk.synthetic.demo_scene``.
+"""Draws the demo's picture and writes its scene: ``python tools/demo_scene.py``.
 
-The voices beside them come from ``python -m polytalk.synthetic.demo_voices``.
+The voices beside them come from ``python tools/demo_voices.py``.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-import polytalk
-from polytalk.synthetic.scenes import SceneConfig, draw_clip
-from polytalk.synthetic.speech.conversation import Conversation
+from polytalk.assets import asset
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import draw_clip
+from polytalk.synthetic.speech.conversation import SyntheticConversation
+from polytalk.units import SAMPLES_PER_FRAME
 
 SEED = 138
 SCENE = SceneConfig(
@@ -30,18 +31,18 @@ SCENE = SceneConfig(
 )
 
 
-def silence(people: int, frames: int) -> Conversation:
+def silence(people: int, frames: int) -> SyntheticConversation:
     """A conversation in which nobody says anything."""
-    sound = np.zeros((people, frames * 640), np.float32)
+    sound = np.zeros((people, frames * SAMPLES_PER_FRAME), np.float32)
     nothing = sound[:, :0]
     mouths = np.zeros((people, frames, 3), np.float32)
     speaking = np.zeros((people, frames), bool)
-    return Conversation(sound, mouths, speaking, nothing, nothing, ((),) * people, ("",) * people)
+    return SyntheticConversation(sound, mouths, speaking, nothing, nothing, ((),) * people, ("",) * people)
 
 
 def main() -> None:
     """Write demo.png and demo.json among the assets."""
-    folder = Path(polytalk.__file__).parent / "assets"
+    folder = asset()
     clip = draw_clip(SEED, SCENE, silence(2, 1))
     Image.fromarray(clip.frames[0]).save(folder / "demo.png", optimize=True)
     order = np.argsort(clip.face_boxes[0, :, 0])

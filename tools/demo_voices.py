@@ -1,4 +1,4 @@
-"""The voices of the demo: `python -m polytalk.synthetic.demo_voices` speaks them anew into the package's assets.
+"""The voices of the demo: `python tools/demo_voices.py` speaks them anew into the package's assets.
 
 Two Kokoro voices (Apache-2.0) in a short dialogue. Both files have the dialogue's whole length, silence included, so
 that the arrangement "together" plays them as they were meant: the second begins a little before the first ends.
@@ -13,7 +13,9 @@ from pathlib import Path
 import av
 import numpy as np
 
+from polytalk.assets import asset
 from polytalk.errors import PolytalkError
+from polytalk.synthetic.speech.neural import KokoroSource
 from polytalk.tts.phonemes import SILENCE
 
 SAMPLE_RATE = 24_000
@@ -35,8 +37,6 @@ def speak_dialogue(
     Raises:
         PolytalkError: Kokoro or its voices are not installed.
     """
-    from polytalk.synthetic.speech.neural import KokoroSource
-
     remedy = KokoroSource.missing()
     if remedy:
         raise PolytalkError("kokoro", "is not installed", remedy)
@@ -50,7 +50,7 @@ def speak_dialogue(
     return tracks
 
 
-def _trimmed(source, voice: str, text: str) -> np.ndarray:
+def _trimmed(source: KokoroSource, voice: str, text: str) -> np.ndarray:
     """The utterance from its first to its last sound with 30 ms around it, faded, at RMS 0.1."""
     samples, phonemes = source.synthesise(text, voice, SPEED)
     spoken = [phoneme for phoneme in phonemes if phoneme[0] != SILENCE]
@@ -78,11 +78,9 @@ def write_flac(path: Path, samples: np.ndarray) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """`python -m polytalk.synthetic.demo_voices`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m polytalk.synthetic.demo_voices", description="Speak the demo's dialogue."
-    )
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "assets")
+    """`python tools/demo_voices.py`."""
+    parser = argparse.ArgumentParser(description="Speak the demo's dialogue.")
+    parser.add_argument("--out", type=Path, default=asset())
     options = parser.parse_args(arguments)
     for name, track in zip(("demo_left", "demo_right"), speak_dialogue(), strict=True):
         path = options.out / f"{name}.flac"

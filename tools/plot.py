@@ -1,4 +1,4 @@
-"""Plots training logs: ``python -m polytalk.training.plot runs/network_two/log.jsonl -o loss.png``."""
+"""Plots training logs: ``python tools/plot.py runs/mini/network/log.jsonl -o loss.png``."""
 
 from __future__ import annotations
 

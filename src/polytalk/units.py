@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from polytalk.errors import PolytalkError
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -34,6 +36,19 @@ Size = tuple[int, int]
 
 DTYPES = ("float32", "bfloat16", "float16")
 """Number formats that networks run in, by PyTorch's names."""
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """The number format of this name.
+
+    Raises:
+        PolytalkError: none of `DTYPES`.
+    """
+    import torch
+
+    if name not in DTYPES:
+        raise PolytalkError("dtype", f"{name!r} is unknown", f"Use one of {', '.join(DTYPES)}.")
+    return getattr(torch, name)
 
 
 def round_up_frames(frames: int) -> int:

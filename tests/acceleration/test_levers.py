@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from lever_cases import EXACT, LEVERS, PAIRS, LeverBench, document, relative
 
-QUICK = {"LoRA", "int8", "layer-wise casting", "group offload", "branches in turn", "TeaCache", "FirstBlockCache"}
+QUICK = {"LoRA", "int8", "layer-wise casting", "group offload", "passes in turn", "TeaCache", "FirstBlockCache"}
 """Levers of which every pair is among the quick tests; `make test-slow` runs all pairs."""
 
 
@@ -58,4 +58,4 @@ def test_many_at_once_for_any_number_of_people(bench, people):
 
 def test_the_table_in_the_docs_is_current():
     written = Path(__file__).parents[2] / "docs" / "levers.md"
-    assert written.read_text(encoding="utf-8") == document(), "run: python tests/lever_cases.py > docs/LEVERS.md"
+    assert written.read_text(encoding="utf-8") == document(), "run: python tests/lever_cases.py > docs/levers.md"

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from tiny_model import tiny_components
 
 from polytalk.acceleration.apply import apply_options
-from polytalk.acceleration.block_hooks import cast_blocks, compile_blocks, run_branches_in_turn
+from polytalk.acceleration.block_hooks import cast_blocks, compile_blocks, run_passes_in_turn
 from polytalk.acceleration.lora import load_loras, loras_of
 from polytalk.acceleration.offload import offload_blocks
 from polytalk.acceleration.quantization import convert_linears, quantize
@@ -164,7 +164,7 @@ def test_all_levers_at_once(tmp_path):
         quantize(transformer, "int8")
         loras = load_loras(transformer, [LoraChoice(path, 0.7)])
         if levers:
-            run_branches_in_turn(transformer)
+            run_passes_in_turn(transformer)
             cast_blocks(transformer, torch.float8_e4m3fn, torch.float32)
             offload_blocks(transformer, torch.device("cpu"))
         first = call(transformer)

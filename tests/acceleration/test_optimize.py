@@ -11,14 +11,14 @@ from tiny_model import tiny_components
 
 from polytalk import PolytalkError
 from polytalk.acceleration.apply import NARROW, apply_options, set_attention_backend
-from polytalk.acceleration.block_hooks import cast_blocks, compile_blocks, run_branches_in_turn
+from polytalk.acceleration.block_hooks import cast_blocks, compile_blocks, run_passes_in_turn
 from polytalk.acceleration.offload import offload_blocks, offload_layers
 from polytalk.acceleration.quantization import quantize
 from polytalk.config.options import OFFLOADS, QUANTIZATIONS, STEP_CACHES, LoadOptions, LoraChoice, ParallelChoice
 from polytalk.diffusion import Guidance
 from polytalk.models.attention import ContextKeyValues
-from polytalk.models.transformer import Conditioning
-from polytalk.pipeline.denoising import branch_conditioning
+from polytalk.models.conditioning import Conditioning
+from polytalk.pipeline.denoising import pass_conditioning
 from polytalk.pipeline.multitalk import MultiTalkPipeline
 
 CPU = torch.device("cpu")
@@ -60,27 +60,27 @@ def call(transformer, given):
     return transformer(**given).sample
 
 
-def seen_by(module, read):
+def recorded(module, read):
     """What `read` makes of the arguments of every call of a module."""
-    seen = []
-    module.register_forward_pre_hook(lambda _, args, kwargs: seen.append(read(args, kwargs)), with_kwargs=True)
-    return seen
+    found = []
+    module.register_forward_pre_hook(lambda _, args, kwargs: found.append(read(args, kwargs)), with_kwargs=True)
+    return found
 
 
 @pytest.mark.parametrize("people", [(1, 1), (2, 2, 1), (2, 1), (2, 2), (1, 2, 1)])
-def test_branches_in_turn_change_nothing(transformer, people):
+def test_passes_in_turn_change_nothing(transformer, people):
     given = inputs(transformer, people)
     wanted = call(transformer, given)
-    run_branches_in_turn(transformer)
+    run_passes_in_turn(transformer)
     torch.testing.assert_close(call(transformer, given), wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_branches_in_turn_pass_each_block_once_and_one_at_a_time_inside(transformer):
+def test_passes_in_turn_pass_each_block_once_and_one_at_a_time_inside(transformer):
     given = inputs(transformer)
-    run_branches_in_turn(transformer)
-    outside = seen_by(transformer.blocks[1], lambda args, _: len(args[0]))
-    inside = seen_by(transformer.blocks[1].ffn, lambda args, _: len(args[0]))
-    maps = seen_by(transformer.blocks[1].attn1, lambda _, kwargs: kwargs["reference_masks"] is not None)
+    run_passes_in_turn(transformer)
+    outside = recorded(transformer.blocks[1], lambda args, _: len(args[0]))
+    inside = recorded(transformer.blocks[1].ffn, lambda args, _: len(args[0]))
+    maps = recorded(transformer.blocks[1].attn1, lambda _, kwargs: kwargs["reference_masks"] is not None)
     call(transformer, given)
     assert (outside, inside) == ([3], [1, 1, 1])
     assert maps == [True, True, False]  # who hears one voice is bound to nobody
@@ -100,10 +100,10 @@ def parts_of(given):
 
 
 @torch.no_grad()
-def test_branches_in_turn_need_no_stacked_keys_and_values(transformer):
+def test_passes_in_turn_need_no_stacked_keys_and_values(transformer):
     given = inputs(transformer)
     wanted = transformer(**given, return_reference_maps=True)
-    run_branches_in_turn(transformer)
+    run_passes_in_turn(transformer)
     given["conditioning"] = Conditioning.side_by_side(parts_of(given))
     found = transformer(**given, return_reference_maps=True)
     torch.testing.assert_close(found.sample, wanted.sample, rtol=1e-5, atol=1e-5)
@@ -114,9 +114,9 @@ def test_branches_in_turn_need_no_stacked_keys_and_values(transformer):
 def test_predictions_share_what_they_have_in_common(transformer):
     g = torch.Generator().manual_seed(1)
     text, image = torch.randn(2, 5, 8, generator=g), torch.randn(1, 4, 8, generator=g)
-    branches = Guidance(5.0, 4.0).branches()
+    passes = Guidance(5.0, 4.0).passes()
     with torch.no_grad():
-        made = branch_conditioning(transformer, branches, text, image, torch.randn(2, 9, 5, 2, 6, generator=g), 3)
+        made = pass_conditioning(transformer, passes, text, image, torch.randn(2, 9, 5, 2, 6, generator=g), 3)
     full, drop_text, nothing = (part.blocks[1] for part in made)
     assert full.audio_key is drop_text.audio_key is not nothing.audio_key
     assert drop_text.text_value is nothing.text_value is not full.text_value
@@ -125,24 +125,24 @@ def test_predictions_share_what_they_have_in_common(transformer):
 
 
 @torch.no_grad()
-def test_branches_in_turn_give_maps_and_labels(transformer):
+def test_passes_in_turn_give_maps_and_labels(transformer):
     given = inputs(transformer)
     wanted = transformer(**given, return_reference_maps=True, return_labels=True)
-    run_branches_in_turn(transformer)
+    run_passes_in_turn(transformer)
     found = transformer(**given, return_reference_maps=True, return_labels=True)
     torch.testing.assert_close(found.sample, wanted.sample, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.reference_maps, wanted.reference_maps)
     assert all(map(torch.equal, found.labels, wanted.labels))
 
 
-def test_branches_in_turn_take_tokens_as_well_as_keys_and_values(transformer):
+def test_passes_in_turn_take_tokens_as_well_as_keys_and_values(transformer):
     given = inputs(transformer)
     del given["conditioning"]
     g = torch.Generator().manual_seed(4)
     given["encoder_hidden_states"] = torch.randn(3, 5, 8, generator=g)
     given["encoder_hidden_states_audio"] = torch.randn(3, 2, 9, 5, 2, 6, generator=g)
     wanted = call(transformer, given)
-    run_branches_in_turn(transformer)
+    run_passes_in_turn(transformer)
     torch.testing.assert_close(call(transformer, given), wanted, rtol=1e-5, atol=1e-5)
 
 
@@ -178,7 +178,7 @@ def test_casting_holds_narrow_weights_and_only_those(transformer):
         "audio_attn.to_k.weight",
     }
     assert all(name.startswith("blocks.") and name.endswith(".weight") and "norm" not in name for name in narrow)
-    inside = seen_by(transformer.blocks[1].ffn, lambda *_: transformer.blocks[1].ffn.net[2].weight.dtype)
+    inside = recorded(transformer.blocks[1].ffn, lambda *_: transformer.blocks[1].ffn.net[2].weight.dtype)
     first, second = call(transformer, given), call(transformer, given)
     assert inside == [torch.float32] * 2
     assert {name: parameter.dtype for name, parameter in transformer.named_parameters()} == formats
@@ -219,7 +219,7 @@ def test_hooks_lie_in_the_order_that_composes():
     order = parts.transformer.blocks[0]._diffusers_hook._hook_order
     assert [name.removeprefix("polytalk_") for name in order] == [
         "compiled_block",
-        "branches_in_turn",
+        "passes_in_turn",
         "block_casting",
         "group_offloading",
     ]
@@ -232,7 +232,7 @@ def test_attention_backends(transformer, name):
     before = _AttentionBackendRegistry.get_active_backend()
     set_attention_backend(transformer, name, CPU)
     torch.testing.assert_close(call(transformer, given), wanted, rtol=1e-5, atol=1e-5)
-    chosen = {str(getattr(b.attn1.processor._attention_backend, "value", name)) for b in transformer.blocks}
+    chosen = {str(getattr(b.attn1.processor.backend, "value", name)) for b in transformer.blocks}
     assert chosen == {name}
     assert _AttentionBackendRegistry.get_active_backend() == before  # other models keep theirs
 
@@ -250,7 +250,7 @@ def test_attention_backends_that_are_not_there(transformer, name, message):
     with pytest.raises(PolytalkError, match=message) as error:
         set_attention_backend(transformer, name, CPU)
     assert error.value.field == "attention_backend"
-    assert transformer.blocks[0].attn1.processor._attention_backend is None
+    assert transformer.blocks[0].attn1.processor.backend is None
 
 
 @pytest.mark.parametrize(
@@ -300,8 +300,8 @@ def test_options_that_make_no_sense(options, field):
         }
     )
 )
-def test_levers_combine_freely(wishes):
-    options = LoadOptions(**wishes)
+def test_levers_combine_freely(levers):
+    options = LoadOptions(**levers)
     assert options.chunks_branches is (
         options.offload in ("group", "stream") if options.branch_chunking is None else options.branch_chunking
     )
@@ -313,4 +313,4 @@ def test_a_pipeline_keeps_the_options_it_was_loaded_with(tmp_path):
     pipe = MultiTalkPipeline.from_pretrained(tmp_path, "float32", "cpu", options=options)
     assert pipe.options == options
     order = pipe.components.transformer.blocks[0]._diffusers_hook._hook_order
-    assert order == ["polytalk_branches_in_turn", "group_offloading"]
+    assert order == ["polytalk_passes_in_turn", "group_offloading"]

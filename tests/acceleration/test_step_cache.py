@@ -17,7 +17,7 @@ from polytalk.acceleration.step_cache import (
 )
 from polytalk.diffusion import FlowMatchingSchedule, Guidance
 from polytalk.models import MultiTalkTransformer3DModel
-from polytalk.pipeline.denoising import GuidedVelocity, branch_conditioning
+from polytalk.pipeline.denoising import GuidedVelocity, pass_conditioning
 
 LINE = (1.0, 0.0)
 """Polynomial that takes the change as it is."""
@@ -44,7 +44,7 @@ def velocity(transformer, step_cache=None, batched=False, guidance=None, seed=0)
     speech = torch.randn(2, 9, 5, 2, 6, generator=g)
     masks = torch.zeros(2, 4, 6, dtype=torch.bool)
     masks[0, :, :3], masks[1, :, 3:] = True, True
-    conditioning = branch_conditioning(transformer, guidance.branches(), text, image, speech, 3)
+    conditioning = pass_conditioning(transformer, guidance.passes(), text, image, speech, 3)
     condition = torch.randn(1, 20, 3, 4, 6, generator=g)
     return GuidedVelocity(transformer, guidance, conditioning, condition, masks, batched=batched, step_cache=step_cache)
 

@@ -15,8 +15,9 @@ from polytalk.checkpoints.checkpoint import Checkpoint
 from polytalk.config.options import LoraChoice
 from polytalk.errors import PolytalkError
 from polytalk.models import Conditioning, MultiTalkTransformer3DModel
+from polytalk.models.library_internals import float32_names
 
-KEEP = tuple(MultiTalkTransformer3DModel._keep_in_fp32_modules)
+KEEP = float32_names(MultiTalkTransformer3DModel)
 BUILD = {"build": lambda: MultiTalkTransformer3DModel(**SIZES), "dtype": torch.float32, "keep_in_fp32": KEEP}
 
 
@@ -71,7 +72,7 @@ def settled(stream):
 
 
 @torch.no_grad()
-def test_branches_run_inside_each_block_read_it_once(tmp_path):
+def test_passes_that_run_inside_each_block_read_it_once(tmp_path):
     """Several calls of a block in a row, as guidance's predictions make them, cost one reading."""
     model, checkpoint = stored(tmp_path, "int8")
     streamed = load_streamed(checkpoint=checkpoint, **BUILD)
@@ -118,9 +119,9 @@ def test_bfloat16_from_float32_file(tmp_path):
     streamed = load_streamed(checkpoint=checkpoint, **{**BUILD, "dtype": torch.bfloat16})
     context, rest = split_arguments(2)
     conditioning = streamed.prepare_conditioning(**context)
-    branches = Conditioning.concatenate([conditioning, conditioning])
+    passes = Conditioning.concatenate([conditioning, conditioning])
     twice = {name: torch.cat([tensor, tensor]) for name, tensor in rest.items()}
-    out = streamed(**twice, conditioning=branches).sample
+    out = streamed(**twice, conditioning=passes).sample
     assert relative_error(out[0], call(model, 2)[0]) < 0.03
     assert relative_error(out[0], out[1]) < 1e-5
 

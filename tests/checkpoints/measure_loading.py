@@ -17,6 +17,7 @@ from polytalk.acceleration.quantization import quantizer
 from polytalk.checkpoints.fill import load_into
 from polytalk.checkpoints.layouts import locate
 from polytalk.checkpoints.wan import part_openers
+from polytalk.models.library_internals import float32_names
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 
 
@@ -40,7 +41,7 @@ def measure(load):
 def main(folder, device="cpu"):
     location = locate(folder)
     part = part_openers(location)["transformer"]()
-    wide = MultiTalkTransformer3DModel._keep_in_fp32_modules
+    wide = float32_names(MultiTalkTransformer3DModel)
     choices = {"dtype": torch.bfloat16, "keep_in_fp32": wide}
 
     def forget(name, module):

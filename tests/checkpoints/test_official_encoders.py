@@ -6,11 +6,7 @@ import pytest
 import torch
 from conftest import weights
 
-from polytalk.checkpoints.released_names import (
-    image_encoder_from_official,
-    text_encoder_from_official,
-    vae_from_official,
-)
+from polytalk.checkpoints import image_encoder_from_official, text_encoder_from_official, vae_from_official
 from polytalk.errors import PolytalkError
 
 

@@ -159,7 +159,7 @@ BAD = {
     "unknown format": ((*TWO, "--dtype", "float8"), "dtype"),
     "no steps": ((*TWO, "--steps", "0"), "steps"),
     "negative guidance": ((*TWO, "--guidance", "-1"), "guidance"),
-    "guidance is no number": ((*TWO, "--audio-guidance", "nan"), "audio guidance"),
+    "guidance is no number": ((*TWO, "--audio-guidance", "nan"), "--audio-guidance"),
     "negative seed": ((*TWO, "--seed", "-1"), "--seed"),
     "no seconds": ((*TWO, "--max-seconds", "0"), "--max-seconds"),
     "no folder": ((*TWO, "-o", "none/talk.mp4"), "none/talk.mp4"),

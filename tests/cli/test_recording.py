@@ -63,4 +63,4 @@ def test_music_cannot_be_separated_without_the_extra(folder: Path) -> None:
 def test_music_is_separated_from_a_recording_only(folder: Path) -> None:
     code, _, error = cast(folder, "--speaker", str(folder / "talk.wav"), "--separate-music")
     assert code == 2
-    assert "--separate-music: there is no --recording" in error
+    assert "--separate-music: there is no recording" in error

@@ -51,9 +51,9 @@ def test_a_script_becomes_a_video(model, options, frames):
         (["--script", "talk.txt", "--arrangement", "turns"], "--arrangement: the script says this already"),
         (["--script", "talk.txt", "--voice", "Anna"], "--voice"),
         (["--script", "talk.txt", "--voice", "Bob=heart"], "'Bob' is nobody in talk.txt"),
-        (["--script", "talk.txt", "--box", "0,0,9,9"], "boxes: there are 1 boxes and 2 speakers"),
-        (["--image", "two.png", "--speaker", "left.wav", "--voice", "Anna=heart"], "--voice: there is no --script"),
-        (["--image", "two.png", "--speaker", "left.wav", "--num-voices", "2"], "--num-voices: there is no --recording"),
+        (["--script", "talk.txt", "--box", "0,0,9,9"], "--box: there are 1 boxes and 2 speakers"),
+        (["--image", "two.png", "--speaker", "left.wav", "--voice", "Anna=heart"], "--voice: there is no script"),
+        (["--image", "two.png", "--speaker", "left.wav", "--num-voices", "2"], "--num-voices: there is no recording"),
         (["--image", "two.png", "--recording", "talk.wav", "--speaker", "left.wav"], "--speaker: the recording says"),
     ],
 )

@@ -26,7 +26,7 @@ def test_released_model(size_class, preset, steps, shift, text, audio, predictio
     chosen = RunSettings.choose(config, preset=preset)
     assert chosen.schedule == FlowMatchingSchedule(steps, shift)
     assert (chosen.guidance.text_scale, chosen.guidance.audio_scale) == (text, audio)
-    assert len(chosen.guidance.branches()) == predictions
+    assert len(chosen.guidance.passes()) == predictions
 
 
 def test_single_choices_take_precedence():

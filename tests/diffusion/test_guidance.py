@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from polytalk.diffusion import AdaptiveProjection, Branch, Guidance, ProjectedDifference
+from polytalk.diffusion import AdaptiveProjection, Guidance, GuidancePass, ProjectedDifference
 from polytalk.errors import PolytalkError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -18,7 +18,7 @@ scales = st.floats(0, 10)
 
 def predictions(seed=0, shape=(1, 4, 3, 2, 2)):
     generator = torch.Generator().manual_seed(seed)
-    return {branch: torch.randn(shape, generator=generator) for branch in Branch}
+    return {branch: torch.randn(shape, generator=generator) for branch in GuidancePass}
 
 
 def test_adaptive_projection_equals_the_release():
@@ -38,10 +38,14 @@ def test_adaptive_projection_equals_the_release():
 def test_three_predictions_follow_the_formula(text, audio):
     parts = predictions()
     guidance = Guidance(text, audio)
-    full, drop_text, uncond = parts[Branch.FULL], parts[Branch.DROP_TEXT], parts[Branch.DROP_TEXT_AND_AUDIO]
-    ours = guidance.start_clip().combine({branch: parts[branch] for branch in guidance.branches()})
+    full, drop_text, uncond = (
+        parts[GuidancePass.FULL],
+        parts[GuidancePass.DROP_TEXT],
+        parts[GuidancePass.DROP_TEXT_AND_AUDIO],
+    )
+    ours = guidance.start_clip().combine({branch: parts[branch] for branch in guidance.passes()})
     if abs(text - 1) < 1e-6:
-        weak = parts[Branch.DROP_AUDIO]
+        weak = parts[GuidancePass.DROP_AUDIO]
         expected = weak + audio * (full - weak)
     else:
         expected = uncond + text * (full - drop_text) + audio * (drop_text - uncond)
@@ -51,15 +55,15 @@ def test_three_predictions_follow_the_formula(text, audio):
 @pytest.mark.parametrize(
     ("text", "audio", "expected"),
     [
-        (5, 4, (Branch.FULL, Branch.DROP_TEXT, Branch.DROP_TEXT_AND_AUDIO)),
-        (1, 4, (Branch.FULL, Branch.DROP_AUDIO)),
-        (5, 1, (Branch.FULL, Branch.DROP_TEXT)),
-        (4, 4, (Branch.FULL, Branch.DROP_TEXT_AND_AUDIO)),
-        (1, 1, (Branch.FULL,)),
+        (5, 4, (GuidancePass.FULL, GuidancePass.DROP_TEXT, GuidancePass.DROP_TEXT_AND_AUDIO)),
+        (1, 4, (GuidancePass.FULL, GuidancePass.DROP_AUDIO)),
+        (5, 1, (GuidancePass.FULL, GuidancePass.DROP_TEXT)),
+        (4, 4, (GuidancePass.FULL, GuidancePass.DROP_TEXT_AND_AUDIO)),
+        (1, 1, (GuidancePass.FULL,)),
     ],
 )
 def test_no_prediction_is_made_in_vain(text, audio, expected):
-    assert Guidance(text, audio).branches() == expected
+    assert Guidance(text, audio).passes() == expected
 
 
 @settings(deadline=None)
@@ -67,7 +71,7 @@ def test_no_prediction_is_made_in_vain(text, audio, expected):
 def test_projected_guidance_adds_nothing_along_the_prediction(seed, text, audio):
     parts = predictions(seed)
     clip = Guidance(text, audio, AdaptiveProjection()).start_clip()
-    full = parts[Branch.FULL]
+    full = parts[GuidancePass.FULL]
     added = clip.combine(parts) - full
     assert abs((added * full).sum()) <= 1e-3 * full.norm() * max(1, added.norm())
     assert added.norm() <= 55 * (abs(text - 1) + abs(audio - 1)) + 1e-3
@@ -90,5 +94,5 @@ def test_impossible_scales_are_refused(scale):
 
 
 def test_branches_say_what_they_see():
-    assert {branch for branch in Branch if branch.has_text} == {Branch.FULL, Branch.DROP_AUDIO}
-    assert {branch for branch in Branch if branch.has_audio} == {Branch.FULL, Branch.DROP_TEXT}
+    assert {branch for branch in GuidancePass if branch.has_text} == {GuidancePass.FULL, GuidancePass.DROP_AUDIO}
+    assert {branch for branch in GuidancePass if branch.has_audio} == {GuidancePass.FULL, GuidancePass.DROP_TEXT}

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polytalk.diffusion import FlowMatchingSchedule, Source, draw_noise, sample
+from polytalk.diffusion import FlowMatchingSchedule, SourceLatents, draw_noise, sample
 from polytalk.errors import PolytalkError
 
 SHAPE = (1, 2, 4, 3, 3)
@@ -92,7 +92,7 @@ def test_what_is_kept_of_a_source_is_the_source(steps, shift, strength, seed):
         return towards(target)(now, timestep)
 
     schedule = FlowMatchingSchedule(steps, shift, strength)
-    out = sample(velocity, noise, schedule, source=Source(latents, keep))
+    out = sample(velocity, noise, schedule, source=SourceLatents(latents, keep))
     torch.testing.assert_close(out[..., 1:], latents[..., 1:], atol=0, rtol=0)
     torch.testing.assert_close(out[..., :1], target[..., :1], atol=1e-4, rtol=1e-4)
     # the path begins with the noised source, and what is kept is the source at every step's level
@@ -104,7 +104,7 @@ def test_what_is_kept_of_a_source_is_the_source(steps, shift, strength, seed):
 def test_a_feathered_edge_lies_between_source_and_target():
     generator = torch.Generator().manual_seed(0)
     keep = torch.tensor([0.0, 0.5, 1.0])
-    source = Source(torch.full(SHAPE, 4.0), keep)
+    source = SourceLatents(torch.full(SHAPE, 4.0), keep)
     out = sample(
         towards(torch.zeros(SHAPE)), draw_noise(SHAPE, generator), FlowMatchingSchedule(3, 3.0, 0.7), source=source
     )
@@ -116,7 +116,7 @@ def test_a_feathered_edge_lies_between_source_and_target():
 def test_sources_that_do_not_fit_are_refused():
     noise, flow = torch.zeros(SHAPE), towards(torch.zeros(SHAPE))
     with pytest.raises(PolytalkError, match="source: latents"):
-        sample(flow, noise, FlowMatchingSchedule(2), source=Source(torch.zeros(1, 2, 3, 3, 3)))
+        sample(flow, noise, FlowMatchingSchedule(2), source=SourceLatents(torch.zeros(1, 2, 3, 3, 3)))
     with pytest.raises(PolytalkError, match="there is none"):
         sample(flow, noise, FlowMatchingSchedule(2, 7.0, 0.5))
     for strength in (0.0, -1.0, 1.1, float("nan")):

@@ -19,7 +19,7 @@ from polytalk.evaluation.measures.actions import (
     without_action,
 )
 from polytalk.evaluation.readers.face_reader import FaceReader
-from polytalk.evaluation.scenes.drawn_faces import draw_faces, track_poses
+from polytalk.evaluation.scenes.synthetic_faces import draw_faces, track_poses
 from polytalk.motion.gestures import ACTIONS
 from polytalk.synthetic.characters.registry import SOURCES
 from polytalk.synthetic.motion import idle

@@ -12,14 +12,15 @@ from polytalk.evaluation.readers.voice_reader import VoiceReader
 from polytalk.evaluation.reports.any_video import heard, run_video
 from polytalk.evaluation.scenes.held_out import held_out_scenes
 from polytalk.media.video import write_video
-from polytalk.synthetic.scenes import DrawnClip, SceneConfig
-from polytalk.synthetic.speech.conversation import Conversation
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import SyntheticClip
+from polytalk.synthetic.speech.conversation import SyntheticConversation
 
 FRAMES = 65
 
 
 @pytest.fixture(scope="module")
-def scene() -> tuple[DrawnClip, Conversation]:
+def scene() -> tuple[SyntheticClip, SyntheticConversation]:
     config = SceneConfig(sources=(("3-D person", 1.0),), motion=0.2, camera_motion=0.0, event_probability=0.0)
     return held_out_scenes(1, people=2, seed=3, num_frames=FRAMES, config=config, overlap_share=0.0)[0]
 

@@ -8,16 +8,19 @@ import pytest
 
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.readers.mouth_reader import MouthReader
-from polytalk.evaluation.reports.binding import BindingReport, Request, evaluate_binding, scene_of
-from polytalk.evaluation.scenes.held_out import HELD_OUT_SEED, evaluation_voices, held_out_clips
-from polytalk.synthetic.scenes import DrawnClip, SceneConfig, draw_clip
-from polytalk.synthetic.speech.conversation import Conversation, draw_conversation
+from polytalk.evaluation.reports.binding import BindingReport, evaluate_binding
+from polytalk.evaluation.scenes.generating import Request, scene_of
+from polytalk.evaluation.scenes.held_out import evaluation_voices, held_out_clips
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import SyntheticClip, draw_clip
+from polytalk.synthetic.seeds import HELD_OUT_SEED
+from polytalk.synthetic.speech.conversation import SyntheticConversation, draw_conversation
 
 CONFIG = SceneConfig(num_frames=33, people=(2, 2), event_probability=0.0)
 SCENES = 4
 
 
-def talk(number: int, voices: np.ndarray | None = None) -> Conversation:
+def talk(number: int, voices: np.ndarray | None = None) -> SyntheticConversation:
     rng = np.random.default_rng(number)
     conversation = draw_conversation(evaluation_voices(), rng, 2, CONFIG.num_frames, overlap=True)
     if voices is None:
@@ -27,12 +30,12 @@ def talk(number: int, voices: np.ndarray | None = None) -> Conversation:
 
 
 @pytest.fixture(scope="module")
-def clips() -> list[DrawnClip]:
+def clips() -> list[SyntheticClip]:
     return [draw_clip(HELD_OUT_SEED + n, CONFIG, talk(n)) for n in range(SCENES)]
 
 
 @pytest.fixture(scope="module")
-def exchanged() -> dict[int, DrawnClip]:
+def exchanged() -> dict[int, SyntheticClip]:
     """The same scenes, drawn with the voices exchanged."""
     order = np.array([1, 0])
     return {HELD_OUT_SEED + n: draw_clip(HELD_OUT_SEED + n, CONFIG, talk(n, order)) for n in range(SCENES)}

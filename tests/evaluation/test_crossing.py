@@ -25,14 +25,14 @@ def scenes():
 
 def test_people_change_sides_in_the_drawn_clip_and_speak_throughout(scenes):
     (scene,) = scenes
-    begin, end = (torch.from_numpy(scene.drawn.masks[frame]) for frame in (0, -1))
+    begin, end = (torch.from_numpy(scene.clip.masks[frame]) for frame in (0, -1))
     columns = torch.arange(32.0)
     before, after = ([float((mask * columns).sum() / mask.sum()) for mask in masks] for masks in (begin, end))
     assert np.sign(before[0] - before[1]) == -np.sign(after[0] - after[1])
     assert scene.talk.mouth.shape == (2, 25 + 4 * 20, 3)
-    np.testing.assert_array_equal(scene.drawn.audio, scene.talk.audio[:, 20 * 640 : 45 * 640])
-    assert right_masks(begin, scene.drawn.masks[0]) == 1
-    assert right_masks(begin, scene.drawn.masks[-1]) == 0
+    np.testing.assert_array_equal(scene.clip.audio, scene.talk.audio[:, 20 * 640 : 45 * 640])
+    assert right_masks(begin, scene.clip.masks[0]) == 1
+    assert right_masks(begin, scene.clip.masks[-1]) == 0
 
 
 def test_right_masks_are_those_that_cover_their_own_person_best():
@@ -49,8 +49,8 @@ def test_the_crossing_is_shown_and_everything_else_is_made(pipe, scenes):
     settings = RunSettings.choose(pipe.config, carry_masks=False)
     clips, masks = render_crossing(pipe, settings, scenes[0], "fixed", seed=0)
     assert [len(frames) for frames in clips] == [25, 20, 20, 20, 20]
-    assert right_masks(masks, scenes[0].drawn.masks[0]) == 1
-    assert right_masks(masks, scenes[0].drawn.masks[-1]) == 0
+    assert right_masks(masks, scenes[0].clip.masks[0]) == 1
+    assert right_masks(masks, scenes[0].clip.masks[-1]) == 0
 
 
 def test_every_mode_is_measured_in_every_clip_after_the_crossing(pipe, scenes):

@@ -6,9 +6,9 @@ import torch
 
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.measures.identity import IdentityConfusion
-from polytalk.evaluation.readers.face_reader import NEAR, WIDE, FaceReader
+from polytalk.evaluation.readers.face_reader import TIGHT, WIDE, FaceReader
 from polytalk.evaluation.readers.identity_reader import IdentityReader
-from polytalk.evaluation.scenes.drawn_faces import READ, DrawnFaces, draw_faces, random_poses
+from polytalk.evaluation.scenes.synthetic_faces import READ, SyntheticFaces, draw_faces, random_poses
 from polytalk.synthetic.characters.registry import SOURCES
 from polytalk.training.readers.faces import (
     FaceTraining,
@@ -24,7 +24,7 @@ NAMES = ("flat person", "outlined person", "painted person", "sketch person", "p
 
 
 @pytest.fixture(scope="module")
-def people() -> list[DrawnFaces]:
+def people() -> list[SyntheticFaces]:
     """Twelve people unknown to the readers, each in six poses."""
     drawn = []
     for number in range(12):
@@ -87,9 +87,9 @@ def test_portraits_are_all_one_person_and_left_out(people):
 
 def test_moved_squares_carry_their_truth(squares):
     generator = torch.Generator().manual_seed(0)
-    index = torch.arange(len(squares.near))
-    near, wide, pose, place = pose_batch(squares, index, generator)
-    assert near.shape == (16, 3, NEAR, NEAR)
+    index = torch.arange(len(squares.tight))
+    tight, wide, pose, place = pose_batch(squares, index, generator)
+    assert tight.shape == (16, 3, TIGHT, TIGHT)
     assert wide.shape == (16, 3, WIDE, WIDE)
     mirrored = (pose[:, READ.index("yaw")] - squares.pose[:, READ.index("yaw")]).abs() > 1e-6
     assert 0 < int(mirrored.sum()) < 16
@@ -122,7 +122,7 @@ def test_training_lowers_the_losses(squares):
 
 
 def test_missing_weights_and_boxes_are_named(tmp_path):
-    with pytest.raises(PolytalkError, match="training.readers.faces"):
+    with pytest.raises(PolytalkError, match=r"training\.readers\.faces"):
         FaceReader.from_pretrained(tmp_path / "none.safetensors")
     with pytest.raises(PolytalkError, match="boxes"):
         FaceReader.from_pretrained().follow([np.zeros((1, 32, 32, 3), np.uint8)], [])

@@ -10,16 +10,17 @@ from polytalk.casting.found import FoundPerson
 from polytalk.casting.people.geometry import to_box
 from polytalk.cli.app import app
 from polytalk.errors import PolytalkError
-from polytalk.evaluation.reports.faces import FIRST_SEED, FacesReport, _count, counted_pictures
-from polytalk.evaluation.scenes.drawn_heads import EMPTY_HELD_OUT, HIDDEN, empty_photos, scene_config, visible_heads
+from polytalk.evaluation.reports.faces import FacesReport, _count, counted_pictures
+from polytalk.evaluation.scenes.synthetic_heads import EMPTY_HELD_OUT, HIDDEN, empty_photos, scene_config, visible_heads
 from polytalk.synthetic.scenes import draw_clip
+from polytalk.synthetic.seeds import FACES_TEST_SEED
 
 
 @pytest.fixture(scope="module")
 def clip():
     """Three or four people, all of them to be seen."""
     with empty_photos(EMPTY_HELD_OUT) as photos:
-        for seed in range(FIRST_SEED, FIRST_SEED + 50):
+        for seed in range(FACES_TEST_SEED, FACES_TEST_SEED + 50):
             clip = draw_clip(seed, scene_config(photos))
             if len(clip.styles) >= 3 and visible_heads(clip, 0)[1].min() > HIDDEN:
                 return clip

@@ -19,7 +19,8 @@ from polytalk.evaluation.reports.conversation import (
 )
 from polytalk.evaluation.reports.length import LengthCost, LengthReport, measure_lengths
 from polytalk.evaluation.scenes.conversation_scenes import conversation_scene, prepare, stream
-from polytalk.synthetic.scenes import SceneConfig, draw_clip
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import draw_clip
 
 SECONDS = 4.84
 QUIET = SceneConfig(num_frames=121, people=(2, 2), camera_motion=0.0, event_probability=0.0, reference_lead=1,
@@ -52,7 +53,7 @@ def test_scenes_are_the_same_again_and_everybody_speaks(scene):
     assert (scene.num_frames, scene.talk.audio.shape) == (121, (2, 121 * 640))
     again = conversation_scene(0, SECONDS)
     assert np.array_equal(again.talk.audio, scene.talk.audio)
-    assert np.array_equal(again.drawn.reference, scene.drawn.reference)
+    assert np.array_equal(again.clip.reference, scene.clip.reference)
     assert (scene.talk.speaking.sum(axis=1) > 8).all()
     assert (scene.talk.speaking.sum(axis=0) <= 1).mean() > 0.9  # in turns
     four = conversation_scene(1, 12.0, people=4)
@@ -60,7 +61,7 @@ def test_scenes_are_the_same_again_and_everybody_speaks(scene):
 
 
 def test_the_drawn_truth_keeps_its_sync_and_its_background(truth, reader):
-    meter = measured(truth, truth.drawn.frames, reader)
+    meter = measured(truth, truth.clip.frames, reader)
     ends = {name: EndReport.of(sync) for name, sync in meter.syncs.items()}
     for name in ("first seconds", "last seconds"):
         assert ends[name].mean_own > 0.7
@@ -73,7 +74,7 @@ def test_the_drawn_truth_keeps_its_sync_and_its_background(truth, reader):
 
 
 def test_what_is_lost_at_the_end_shows_there_alone(truth, reader):
-    frames = truth.drawn.frames
+    frames = truth.clip.frames
     worn = frames.copy()
     noise = np.random.default_rng(0).normal(0, 40, worn[89:].shape)
     worn[89:] = (worn[89:] + noise).clip(0, 255).astype(np.uint8)
@@ -167,7 +168,7 @@ def test_a_pipeline_streams_it_and_bad_numbers_are_refused(reader):
     scenes = [conversation_scene(number, 2.0) for number in range(2)]
     seen = []
     found = evaluate_conversation(
-        pipe, scenes, reader=reader, seen=lambda *told: seen.append((told[0], told[1], len(told[2])))
+        pipe, scenes, reader=reader, on_clip=lambda scene, clip, frames: seen.append((scene, clip, len(frames)))
     )
     assert (found.scenes, found.people, found.seconds) == (2, 2, 2.0)
     assert [sum(length for scene, _, length in seen if scene == number) for number in (0, 1)] == [50, 50]

@@ -8,8 +8,9 @@ from PIL import Image, ImageFilter
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.measures.metrics import pearson
 from polytalk.evaluation.readers.mouth_reader import CROP, MouthReader, cut_square
-from polytalk.evaluation.scenes.held_out import draw_clips, held_out_clips
-from polytalk.synthetic.scenes import DrawnClip, SceneConfig
+from polytalk.evaluation.scenes.held_out import held_out_clips
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import SyntheticClip, draw_clips
 from polytalk.training.readers.mouth import STORED, Squares, augment, cut_squares, loss
 
 
@@ -19,11 +20,11 @@ def reader() -> MouthReader:
 
 
 @pytest.fixture(scope="module")
-def clips() -> list[DrawnClip]:
+def clips() -> list[SyntheticClip]:
     return held_out_clips(8, seed=50, overlap_share=1.0)
 
 
-def correlations(reader: MouthReader, clips: list[DrawnClip], frames: list[np.ndarray]) -> np.ndarray:
+def correlations(reader: MouthReader, clips: list[SyntheticClip], frames: list[np.ndarray]) -> np.ndarray:
     tracks = reader.follow(frames, [c.mouth_boxes[0] for c in clips])
     found = [
         pearson(track.opening[:, p], clip.mouth[:, p, 0])

@@ -7,17 +7,18 @@ from PIL import Image, ImageFilter
 from polytalk.evaluation.measures.metrics import BackgroundPSNR
 from polytalk.evaluation.measures.picture_measures import SharpnessOverTime, StillFlicker, still_pixels
 from polytalk.evaluation.scenes.held_out import held_out_clips
-from polytalk.synthetic.scenes import DrawnClip, SceneConfig
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import SyntheticClip
 
 STILL = SceneConfig(camera_motion=0.0, event_probability=0.0, head_size=(0.4, 0.5))
 
 
 @pytest.fixture(scope="module")
-def clip() -> DrawnClip:
+def clip() -> SyntheticClip:
     return held_out_clips(1, people=1, seed=91, num_frames=17, config=STILL)[0]
 
 
-def sharpness(clip: DrawnClip, frames: np.ndarray) -> dict[str, float]:
+def sharpness(clip: SyntheticClip, frames: np.ndarray) -> dict[str, float]:
     measure = SharpnessOverTime(len(clip.frames))
     measure.update(frames, clip.face_boxes, clip.reference, clip.face_boxes[0])
     return measure.compute()
@@ -62,6 +63,6 @@ def test_still_background_does_not_flicker_and_noise_does(clip):
 
 def test_a_moving_camera_leaves_nothing_still(clip):
     shift = np.stack([np.roll(frame, 3 * t, axis=1) for t, frame in enumerate(clip.frames)])
-    moved = DrawnClip(**{**vars(clip), "frames": shift})
+    moved = SyntheticClip(**{**vars(clip), "frames": shift})
     found = still_pixels(moved)
     assert found is None or found.mean() < still_pixels(clip).mean()

@@ -9,7 +9,7 @@ from PIL import Image
 
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.reports.parts import Figure, Goal
-from polytalk.evaluation.reports.report import MEASURES, Report, Wishes, draw_sheet, evaluate_report
+from polytalk.evaluation.reports.report import MEASURES, Report, ReportSettings, draw_sheet, evaluate_report
 from polytalk.pipeline.multitalk import MultiTalkPipeline
 
 
@@ -33,7 +33,7 @@ def values(report: Report) -> dict[str, Figure]:
 @pytest.fixture(scope="module")
 def drawn(components) -> Report:
     only = ("binding", "shapes", "picture", "identity", "life", "speed")
-    return evaluate_report(truth, components, Wishes(4, people=(1, 2), only=only, seed=60))
+    return evaluate_report(truth, components, ReportSettings(4, people=(1, 2), only=only, seed=60))
 
 
 def test_truth_equals_truth(drawn):
@@ -61,7 +61,7 @@ def test_rebuilt_truth_loses_some_sharpness(drawn):
 
 def test_a_still_picture_fails(components):
     only = ("binding", "shapes", "picture", "life")
-    found = values(evaluate_report(still, components, Wishes(3, people=(1,), only=only, seed=60)))
+    found = values(evaluate_report(still, components, ReportSettings(3, people=(1,), only=only, seed=60)))
     assert found["binding: one: own"].met is False
     assert found["shapes: closed on p, b, m"].generated == 0
     assert found["life: sway of heads, heights"].met is False
@@ -69,7 +69,7 @@ def test_a_still_picture_fails(components):
 
 
 def test_actions_and_crossing_of_the_truth(components):
-    found = values(evaluate_report(truth, components, Wishes(3, only=("actions", "crossing"), seed=61)))
+    found = values(evaluate_report(truth, components, ReportSettings(3, only=("actions", "crossing"), seed=61)))
     assert found["actions: named"].generated == found["actions: named"].truth
     assert found["crossing: changed sides"].truth >= 2 / 3
     assert {name.split(":")[0] for name in found} == {"actions", "crossing"}
@@ -95,8 +95,8 @@ def test_goals():
 @pytest.mark.parametrize("wrong", [{"only": ("mouths",)}, {"only": ()}, {"scenes": 0}])
 def test_wrong_wishes_are_refused(wrong):
     with pytest.raises(PolytalkError):
-        Wishes(**wrong)
-    assert set(Wishes().only) == set(MEASURES)
+        ReportSettings(**wrong)
+    assert set(ReportSettings().only) == set(MEASURES)
 
 
 def test_sheet_shows_truth_above_what_was_generated(tmp_path):

@@ -126,7 +126,7 @@ def test_height_scales_picture_and_video():
 
 @pytest.mark.parametrize("height", [0, 99, 202, -2])
 def test_heights_that_cannot_be(height):
-    with pytest.raises(PolytalkError, match="--height"):
+    with pytest.raises(PolytalkError, match="height"):
         scaled_to_height(Image.fromarray(photo()), HEADS, height)
 
 
@@ -179,7 +179,7 @@ def test_videos_and_later_pictures_are_refused(tmp_path):
     write_video(path, np.repeat(photo()[None], 3, axis=0))
     cues = [Cue(start=0.2, image=photo())]
     for scene in (wanted(image=path), wanted(cues=cues)):
-        with pytest.raises(PolytalkError, match="--no-close-ups"):
+        with pytest.raises(PolytalkError, match="close_ups=False"):
             plan_close_ups(scene, people=())
 
 

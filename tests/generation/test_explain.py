@@ -11,7 +11,7 @@ from rich.console import Console
 from tiny_model import SIZE, scene, tiny_pipeline
 
 from polytalk import Box, PolytalkError
-from polytalk.evaluation.reports.binding import scene_of
+from polytalk.evaluation.scenes.generating import scene_of
 from polytalk.evaluation.scenes.held_out import held_out_clips
 from polytalk.generation.explain import FIGURES, VIDEO, Explainer, face_boxes
 from polytalk.generation.explain_drawing import OverlayPainter, Sight

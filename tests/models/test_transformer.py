@@ -7,7 +7,7 @@ from peft import LoraConfig
 
 from polytalk.errors import PolytalkError
 from polytalk.models import Conditioning, MultiTalkTransformer3DModel
-from polytalk.models.reference_map import winning_class
+from polytalk.models.label_rope import winning_class
 
 FRAMES, ROWS, COLUMNS = 3, 4, 12
 TOKENS = FRAMES * (ROWS // 2) * (COLUMNS // 2)
@@ -118,23 +118,23 @@ def test_prepared_conditioning_changes_nothing(people):
 
 
 @torch.no_grad()
-def test_guidance_branches_in_one_batch():
-    """The branch without sound hears one person, the others three: together as each for itself."""
+def test_guidance_passes_in_one_batch():
+    """The pass without sound hears one person, the others three: together as each for itself."""
     model, arguments = build(), draw(3, batch=1)
     silent = {**context(arguments), "encoder_hidden_states_audio": None, "num_latent_frames": FRAMES}
-    branches = [model.prepare_conditioning(**context(arguments)), model.prepare_conditioning(**silent)]
-    alone = [model(**without_context(arguments), conditioning=branch).sample for branch in branches]
+    passes = [model.prepare_conditioning(**context(arguments)), model.prepare_conditioning(**silent)]
+    alone = [model(**without_context(arguments), conditioning=each).sample for each in passes]
     assert not close(alone[0], alone[1], 1e-3)
     doubled = {name: torch.cat([tensor] * 2) for name, tensor in without_context(arguments).items()}
-    together = model(**doubled, conditioning=Conditioning.concatenate(branches)).sample
+    together = model(**doubled, conditioning=Conditioning.concatenate(passes)).sample
     assert close(together, torch.cat(alone))
-    assert Conditioning.concatenate(branches[1:] * 2).binds is None
+    assert Conditioning.concatenate(passes[1:] * 2).binds is None
 
 
 def test_conditionings_of_two_and_three_people_do_not_stack():
     model = build()
     parts = [model.prepare_conditioning(**context(draw(people))) for people in (2, 3)]
-    with pytest.raises(PolytalkError, match=r"branches have \[2, 3\] people"):
+    with pytest.raises(PolytalkError, match=r"passes have \[2, 3\] people"):
         Conditioning.concatenate(parts)
 
 

@@ -6,19 +6,18 @@ import pytest
 import torch
 from conftest import weights
 
-from polytalk.checkpoints.released_names import load_transformer, rename, transformer_state_dict
+from polytalk.checkpoints import transformer_from_official
+from polytalk.checkpoints.released_names import rename, transformer_plan, translate
 from polytalk.errors import PolytalkError
-from polytalk.models import MultiTalkTransformer3DModel
-from polytalk.models.attention import MATMUL, AudioCrossAttention, attend, rotate
+from polytalk.models.attention import MATMUL, AudioCrossAttention, attend, label_rotary, rotate
 from polytalk.models.audio_adapter import AudioAdapter, group_windows
-from polytalk.models.label_rope import class_labels, label_rotary, video_labels
-from polytalk.models.reference_map import reference_attention_map
+from polytalk.models.label_rope import class_labels, reference_attention_map, video_labels
 
 
 @pytest.fixture(scope="module")
 def model(golden):
     config = json.loads((golden.folder / "transformer_config.json").read_text())
-    return MultiTalkTransformer3DModel.from_official(golden["transformer_weights"], config)
+    return transformer_from_official(golden["transformer_weights"], config)
 
 
 @pytest.mark.parametrize("backend", [None, MATMUL])
@@ -27,7 +26,7 @@ def model(golden):
 def test_transformer(golden, model, people, timestep, backend):
     inputs, case = golden["transformer_inputs"], golden[f"transformer_{people}p_t{timestep}"]
     for processor in model.attn_processors.values():
-        processor._attention_backend = backend
+        processor.backend = backend
     with torch.no_grad():
         out = model(
             hidden_states=torch.cat([inputs["latent"][None], inputs["condition"]], dim=1),
@@ -40,13 +39,18 @@ def test_transformer(golden, model, people, timestep, backend):
     golden.assert_close(out[0], case["out"])
 
 
+def ours(state):
+    """Released tensors under our names."""
+    return translate(state, transformer_plan(state))
+
+
 def test_audio_adapter(golden):
     case, state = golden["audio_projection"], golden["transformer_weights"]
     first, later = group_windows(case["audio"], 4)
     golden.assert_close(first, case["first"])
     golden.assert_close(later, case["latter"])
     adapter = AudioAdapter(12, 24, hidden_dim=32, tokens=8, output_dim=48)
-    adapter.load_state_dict(weights(transformer_state_dict(state), "audio_adapter."))
+    adapter.load_state_dict(weights(ours(state), "audio_adapter."))
     golden.assert_close(adapter(case["audio"][None])[0].transpose(0, 1).detach(), case["out"])
 
 
@@ -55,7 +59,7 @@ def test_audio_cross_attention(golden, people):
     case = golden[f"audio_cross_attention_{people}"]
     attn = AudioCrossAttention(128, 4, 48)
     names = {f"blocks.0.audio_cross_attn.{name}": tensor for name, tensor in weights(case).items()}
-    attn.load_state_dict(weights(transformer_state_dict(names), "blocks.0.audio_attn."))
+    attn.load_state_dict(weights(ours(names), "blocks.0.audio_attn."))
     audio, key_rotary, rotary = case["audio"].unflatten(2, (people, -1)), None, None
     if people > 1:
         key_rotary = label_rotary(class_labels(people)[:-1].repeat_interleave(audio.shape[3]), 32)
@@ -86,7 +90,7 @@ def test_label_rotary_embedding(golden):
 def test_every_released_tensor_of_the_14b_model_has_its_place(golden):
     shapes = json.loads((golden.folder / "keys_multitalk_14b.json").read_text())
     released = {name: torch.empty(shape, device="meta", dtype=torch.bfloat16) for name, shape in shapes.items()}
-    model = load_transformer(MultiTalkTransformer3DModel, released, {})
+    model = transformer_from_official(released, {})
     parameters = dict(model.named_parameters())
     assert all(p.dtype == torch.bfloat16 for p in parameters.values())  # filled, not left as built
     assert sum(p.numel() for p in parameters.values()) == sum(t.numel() for t in released.values())
@@ -97,12 +101,12 @@ def test_a_checkpoint_that_does_not_fit_is_named(golden):
     config = json.loads((golden.folder / "transformer_config.json").read_text())
     state = golden["transformer_weights"]
     lacking = {name: tensor for name, tensor in state.items() if name != "blocks.1.norm_x.bias"}
-    with pytest.raises(PolytalkError, match=r"lacks blocks\.1\.norm_audio\.bias"):
-        MultiTalkTransformer3DModel.from_official(lacking, config)
-    with pytest.raises(PolytalkError, match="unknown surplus"):
-        MultiTalkTransformer3DModel.from_official({**state, "surplus": torch.zeros(1)}, config)
-    with pytest.raises(PolytalkError, match="other sizes for audio_adapter"):
-        MultiTalkTransformer3DModel.from_official(state, {**config, "audio_channels": 25})
+    with pytest.raises(PolytalkError, match=r"lacks tensor blocks\.1\.norm_audio\.bias"):
+        transformer_from_official(lacking, config)
+    with pytest.raises(PolytalkError, match="unknown tensor surplus"):
+        transformer_from_official({**state, "surplus": torch.zeros(1)}, config)
+    with pytest.raises(PolytalkError, match="another shape of tensor audio_adapter"):
+        transformer_from_official(state, {**config, "audio_channels": 25})
 
 
 def test_renaming_applies_rules_in_turn():

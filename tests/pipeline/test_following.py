@@ -23,7 +23,8 @@ from polytalk.pipeline.following import (
     without_specks,
 )
 from polytalk.pipeline.settings import RunSettings
-from polytalk.synthetic.scenes import DrawnClip, SceneConfig, draw_clip
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import SyntheticClip, draw_clip
 from polytalk.units import to_network
 
 BORDERS = (0, 2, 30, 31, 32, 32)
@@ -63,7 +64,7 @@ def disturbed(labels, people, rng, swap=0.0, vanish=0.0, flips=0.15):
     return labels
 
 
-def right_voices(masks, clip: DrawnClip, frame):
+def right_voices(masks, clip: SyntheticClip, frame):
     """Share of people whom their own mask covers best."""
     seen, mine = truth(clip.masks[frame]), masks_to_tokens(masks)
     covers = [[int((mask & (seen == person)).sum()) for mask in mine] for person in range(len(masks))]
@@ -230,7 +231,7 @@ def test_leaving_a_place():
 class ShownCrossing(ClipLoop):
     """Clips that are all there already: in the second one people change sides. The truth stands in for the labels."""
 
-    drawn: DrawnClip
+    drawn: SyntheticClip
 
     def _make(self, clip):
         frames = [0] * clip.num_frames if clip.index == 0 else [32] * clip.num_frames

@@ -6,7 +6,7 @@ import torch
 from tiny_model import SIZE, scene, tiny_pipeline
 
 from polytalk.config.options import LoadOptions
-from polytalk.models.reference_map import class_masks, winning_class
+from polytalk.models.label_rope import class_masks, winning_class
 from polytalk.pipeline.clips import Clip
 from polytalk.pipeline.following import masks_to_tokens
 from polytalk.pipeline.observing import MapCollector, SeenClip

@@ -2,23 +2,30 @@
 
 import dataclasses
 import gc
+import re
+import warnings
 
+import numpy as np
 import pytest
 import torch
-from tiny_model import scene, tiny_components, tiny_pipeline
+from tiny_model import picture, scene, tiny_components, tiny_pipeline
 from tiny_wan import write_released
 from torch.profiler import ProfilerActivity, profile
 
 from polytalk import MultiTalkPipeline, PolytalkError
+from polytalk.conditioning import opened as conditioning_opened
+from polytalk.conditioning.opened import OpenedFiles
+from polytalk.config.knobs import knobs_of
 from polytalk.config.options import LoadOptions
-from polytalk.models.transformer import Conditioning
+from polytalk.generation.request import GenerateRequest
+from polytalk.models.conditioning import Conditioning
 from polytalk.pipeline.progress import Stage
 from polytalk.planning.activations import Activations
 from polytalk.planning.cost import VideoSize, call_flops
+from polytalk.planning.describe import describe_model
 from polytalk.planning.fake_tensor_trace import LiveBytes, measure
 from polytalk.planning.hardware import GIB, GPUS, Device, find_gpu, parse_bytes, planned_device
-from polytalk.planning.model_sizes import describe_model
-from polytalk.planning.plan import LEVERS, PlanRequest, Video, describe_options, make_plan
+from polytalk.planning.plan import LEVERS, PlanRequest, Video, describe_options, levers_in, make_plan
 
 TOLERANCE = 0.15
 """Of a measured peak, by which an estimate may be off."""
@@ -75,9 +82,65 @@ def test_peaks_are_those_of_a_run(released, people, size, guidance, levers):
     measured = measured_stages(pipe, scene(people, seconds=0.52), size, **choices)
     video = Video(people, 13, size)
     plan = make_plan(PlanRequest(describe_model(released), video, CPU, 24 * GIB, options, frozenset(LEVERS), choices))
-    estimated = plan.asked.footprint.stages
+    estimated = plan.asked.memory.stages
     for stage in ("encoding the picture", "denoising", "decoding"):
         assert estimated[stage] == pytest.approx(measured[stage], rel=TOLERANCE), stage
+
+
+def test_peaks_of_dubbing_are_those_of_a_run(released):
+    choices = {**NONE, "num_inference_steps": 1, "clip_frames": 13, "motion_frames": 5}
+    pipe = MultiTalkPipeline.from_pretrained(released, torch_dtype="float32", device="cpu")
+    wanted = dataclasses.replace(scene(2, seconds=0.52), image=film(13))
+    measured = measured_stages(pipe, wanted, (64, 96), **choices)
+    video = Video.of_scene(wanted, "480p", (64, 96))
+    plan = make_plan(
+        PlanRequest(describe_model(released), video, CPU, 24 * GIB, fixed=frozenset(LEVERS), choices=choices)
+    )
+    plain = dataclasses.replace(plan.request, video=dataclasses.replace(video, is_dubbed=False))
+    assert plan.asked.duration.autoencoder > make_plan(plain).asked.duration.autoencoder
+    for stage in ("encoding the picture", "denoising", "decoding"):
+        assert plan.asked.memory.stages[stage] == pytest.approx(measured[stage], rel=TOLERANCE), stage
+
+
+def film(frames, height=64, width=96):
+    return np.stack([np.roll(picture(height, width), number, axis=1) for number in range(frames)])
+
+
+@pytest.mark.parametrize("arrangement", ["together", "turns"])
+@pytest.mark.parametrize("frames", [None, 5, 40])
+def test_a_video_is_as_long_as_the_pipeline_makes_it(arrangement, frames):
+    wanted = dataclasses.replace(scene(2, seconds=0.5), arrangement=arrangement)
+    if frames is not None:
+        wanted = dataclasses.replace(wanted, image=film(frames))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that voices are cut off at the film's end
+        prepared = tiny_pipeline().prepare(wanted)
+    video = Video.of_scene(wanted, "mini")
+    assert video.frames == prepared.num_frames
+    assert video.frames == (frames or video.frames)
+    assert video.size == prepared.pixels.shape[:2]
+    assert video.is_dubbed == (frames is not None)
+    assert Video.of_scene(wanted, "mini", max_seconds=0.12).frames == prepared.first_seconds(0.12).num_frames == 3
+
+
+def test_every_file_is_opened_once(tmp_path, monkeypatch):
+    opened = []
+
+    def counted(open_file):
+        def count(source, *rest):
+            opened.append(source)
+            return open_file(source, *rest)
+
+        return count
+
+    for name in ("load_image", "sound_of"):
+        monkeypatch.setattr(f"polytalk.conditioning.opened.{name}", counted(getattr(conditioning_opened, name)))
+    wanted, files = scene(2), OpenedFiles()
+    Video.of_scene(wanted, "mini", files=files)
+    count = len(opened)
+    assert count == 3
+    Video.of_scene(wanted, "mini", (32, 48), 0.2, files)
+    assert len(opened) == count
 
 
 def test_keys_and_values_are_gone_while_frames_are_decoded(large):
@@ -95,7 +158,7 @@ def test_keys_and_values_are_gone_while_frames_are_decoded(large):
     plans = [
         make_plan(PlanRequest(large, video, CPU, 256 * GIB, *levers, choices)) for choices in (NONE, FULL_GUIDANCE)
     ]
-    one, three = (plan.asked.footprint.stages for plan in plans)
+    one, three = (plan.asked.memory.stages for plan in plans)
     assert one["decoding"] == three["decoding"]  # however many predictions there were
     assert one["denoising"] < three["denoising"]
 
@@ -179,9 +242,9 @@ def test_offload_before_coarser_numbers_and_coarser_numbers_where_ram_is_short(l
     video = Video(2, 81, (448, 896))
     roomy = make_plan(fixed(large, "4090", video, NONE), RUNS).require()
     assert (roomy.options.offload, roomy.options.quantization) == ("group", None)
-    assert roomy.footprint.device < 23.5 * GIB
+    assert roomy.memory.device < 23.5 * GIB
     tight = make_plan(fixed(large, "4090", video, NONE, ram=48), RUNS).require()
-    assert tight.footprint.host < 48 * GIB
+    assert tight.memory.host < 48 * GIB
     assert tight.options.quantization is not None
 
 
@@ -189,7 +252,7 @@ def test_less_memory_never_fits_more(large):
     video, ranks = Video(2, 81, (448, 896)), []
     for vram in ("80GiB", "40GiB", "24GiB", "16GiB", "12GiB"):
         chosen = make_plan(fixed(large, "A100", video, NONE, vram=vram), RUNS).require()
-        assert chosen.footprint.device <= parse_bytes(vram)
+        assert chosen.memory.device <= parse_bytes(vram)
         ranks.append(chosen.rank)
     assert ranks == sorted(ranks)
 
@@ -197,21 +260,38 @@ def test_less_memory_never_fits_more(large):
 def test_too_small_a_gpu_is_one_error_with_a_remedy(large):
     plan = make_plan(fixed(large, "4060", Video(2, 81, (448, 896)), FULL_GUIDANCE, vram="2GiB"), RUNS)
     assert plan.chosen is None
-    with pytest.raises(PolytalkError, match=r"2\.0 GiB of GPU memory.*--preset fast"):
+    with pytest.raises(PolytalkError, match=r"2\.0 GiB of GPU memory.*[Uu]se `preset=fast`"):
         plan.require()
 
 
 def test_too_little_host_memory_says_so(large):
     plan = make_plan(fixed(large, "H200", Video(1, 81, (448, 896)), NONE, ram=2), RUNS)
-    with pytest.raises(PolytalkError, match=r"2\.0 GiB of host memory"):
+    with pytest.raises(PolytalkError, match=r"ram: 2\.0 GiB of host memory"):
         plan.require()
+
+
+def test_remedies_name_knobs(large):
+    video = Video(1, 81, (720, 1280))
+    with pytest.raises(PolytalkError) as caught:
+        make_plan(fixed(large, "4060", video, FULL_GUIDANCE, vram="2GiB"), RUNS).require()
+    said = f"{caught.value}"
+    assert caught.value.field == "vram"
+    assert "--" not in said
+    names = set(re.findall(r"`(\w+)(?:=\w+)?`", said))
+    assert {"preset", "size", "clip_frames", "model", "offload"} <= names
+    assert names <= {entry.name for entry in knobs_of(GenerateRequest)}
 
 
 def test_given_levers_stay(large):
     options = LoadOptions(quantization="int8", offload="group", vae_tiling=True)
     request = PlanRequest(large, Video(1, 81, (448, 896)), GPUS["RTX 4090"], 64 * GIB, options, frozenset(LEVERS), NONE)
     assert make_plan(request, RUNS).require().options == options
-    assert describe_options(options) == "--quantization int8 --offload group --vae-tiling"
+    assert levers_in(options) == [("quantization", "int8"), ("offload", "group"), ("vae_tiling", True)]
+    assert describe_options(options) == "quantization=int8, offload=group, vae_tiling"
+    assert describe_options(LoadOptions(branch_chunking=False, loras=("a/b.safetensors:0.5",))) == (
+        "loras=b.safetensors:0.5, branch_chunking=False"
+    )
+    assert describe_options(LoadOptions()) == "plain"
 
 
 def test_a_folder_is_described_without_its_weights(tmp_path):
@@ -242,7 +322,7 @@ def test_files_that_are_quantised_already_weigh_less(large):
             (stored, LoadOptions()),
         )
     )
-    assert own.asked.footprint.weights == converted.asked.footprint.weights < plain.asked.footprint.weights
+    assert own.asked.memory.weights == converted.asked.memory.weights < plain.asked.memory.weights
 
 
 @pytest.mark.parametrize(
@@ -255,7 +335,7 @@ def test_sizes_of_memory(text, size):
 
 @pytest.mark.parametrize("text", ["", "0", "-3GiB", "many", "8 parsecs"])
 def test_no_size_of_memory(text):
-    with pytest.raises(PolytalkError, match="--vram"):
+    with pytest.raises(PolytalkError, match="vram"):
         parse_bytes(text)
 
 

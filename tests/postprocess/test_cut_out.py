@@ -5,7 +5,8 @@ import pytest
 
 from polytalk.postprocess.cut_out import cut_out
 from polytalk.postprocess.face import Head
-from polytalk.synthetic.scenes import SceneConfig, draw_clip
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import draw_clip
 
 SCENE = SceneConfig(
     num_frames=1, people=(2, 2), head_size=(0.5, 0.6), crowding=0.0, lighting=0.0, backgrounds=(("plain", 1.0),),

@@ -13,7 +13,8 @@ from polytalk.postprocess.face import Eye, FacePoints, Head
 from polytalk.postprocess.face_points import find_points
 from polytalk.postprocess.puppet import Puppets
 from polytalk.postprocess.raised_hand import play_hand
-from polytalk.synthetic.scenes import SceneConfig, draw_clip
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import draw_clip
 
 DRAWN = ("flat person", "outlined person", "painted person", "3-D person", "flat animal")
 FACE = FacePoints((Eye(40, 40, 8, 4, 40, 32), Eye(80, 40, 8, 4, 80, 32)), 60, 76, 14)

@@ -7,7 +7,8 @@ from polytalk.motion.gestures import ramp, walk, zoom_in
 from polytalk.motion.idle import idle_motions
 from polytalk.postprocess.face import Head
 from polytalk.postprocess.puppet import SIZE, Puppets
-from polytalk.synthetic.scenes import DrawnClip, SceneConfig, draw_clip
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import SyntheticClip, draw_clip
 
 HEADS = [Head(60.0, 50.0, 60.0), Head(190.0, 60.0, 70.0)]
 PLACES = np.array([head.x for head in HEADS])
@@ -90,7 +91,7 @@ def test_the_camera_comes_nearer():
     assert spread[1] < 0.8 * spread[0]
 
 
-def moving_clip(seed: int, events: float) -> DrawnClip:
+def moving_clip(seed: int, events: float) -> SyntheticClip:
     config = SceneConfig(
         height=112, width=192, num_frames=33, people=(2, 2), motion=0.5, camera_motion=0.0, event_probability=events,
         crossing_probability=1.0, max_events=1, reference_lead=1, reference_lead_probability=1.0,

@@ -13,7 +13,8 @@ from polytalk.synthetic.backgrounds import MARGIN, PAINTERS, draw_background
 from polytalk.synthetic.motion import idle, occasional
 from polytalk.synthetic.picture_io import bundled_pictures, folder_pictures, load_picture
 from polytalk.synthetic.prompts import EVENT_WORDS, write_prompt
-from polytalk.synthetic.scenes import SceneConfig, draw_clip
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import draw_clip
 
 WOMAN, MAN = "a woman with red hair and a green dress", "a man with a bald head and a blue shirt"
 

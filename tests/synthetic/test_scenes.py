@@ -14,7 +14,8 @@ from polytalk.motion.gestures import ACTIONS, CAMERA, WALK
 from polytalk.motion.idle import CHANNELS, PLAYED
 from polytalk.synthetic.characters.registry import SOURCES, register
 from polytalk.synthetic.prompts import EVENT_WORDS
-from polytalk.synthetic.scenes import SceneConfig, draw_clip
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import draw_clip
 
 SMALL = SceneConfig(height=48, width=80, num_frames=9, people=(2, 2))
 

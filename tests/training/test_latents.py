@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polytalk.synthetic.scenes import SceneConfig, draw_clip
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import draw_clip
 from polytalk.training.latents import EYES, FACE, MOUTH, eye_boxes, region_flags
 
 

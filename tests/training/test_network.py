@@ -12,8 +12,9 @@ from polytalk.motion.idle import CHANNELS
 from polytalk.training.decoded import DecodedFaces, face_windows
 from polytalk.training.latents import EYES, MOUTH
 from polytalk.training.stages.autoencoder import build_autoencoder
+from polytalk.training.stages.clip_loss import ClipLoss
 from polytalk.training.stages.distillation import DistillationConfig, DistillationLoss
-from polytalk.training.stages.network import ClipLoss, MiniNetwork, NetworkConfig, predict
+from polytalk.training.stages.mini_network import MiniNetwork, NetworkStageConfig, predict
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def _batch(people: int = 2, frames: int = 9, seed: int = 0) -> dict[str, torch.T
     }
 
 
-def _loss(config: NetworkConfig, model: MiniNetwork, people: int = 2, seed: int = 3) -> dict[str, torch.Tensor]:
+def _loss(config: NetworkStageConfig, model: MiniNetwork, people: int = 2, seed: int = 3) -> dict[str, torch.Tensor]:
     ids = model.text_encoder.tokenize([""]).expand(2, -1, -1)
     batch = {**_batch(people), "ids": ids}
     return ClipLoss(config)(model, batch, 0.5, torch.Generator().manual_seed(seed))
@@ -59,7 +60,7 @@ def _loss(config: NetworkConfig, model: MiniNetwork, people: int = 2, seed: int 
 @pytest.mark.parametrize("people", [1, 2])
 @pytest.mark.parametrize("own_wear", [0.0, 1.0])
 def test_every_part_of_the_network_learns(model, people, own_wear):
-    config = NetworkConfig(tasks=(), motion_frames=(0.5, 0.5), drop_audio=0.0, own_wear=own_wear)
+    config = NetworkStageConfig(tasks=(), motion_frames=(0.5, 0.5), drop_audio=0.0, own_wear=own_wear)
     learner = copy.deepcopy(model)
     losses = _loss(config, learner, people)
     assert ("map" in losses) == (people == 2)
@@ -70,7 +71,7 @@ def test_every_part_of_the_network_learns(model, people, own_wear):
 
 def test_what_people_do_unasked_is_told_without_sound_too(model):
     batch = {**_batch(), "ids": model.text_encoder.tokenize([""]).expand(2, -1, -1)}
-    told = NetworkConfig(tasks=(), drop_audio=1.0, drop_pose=0.0)
+    told = NetworkStageConfig(tasks=(), drop_audio=1.0, drop_pose=0.0)
     generator = torch.Generator().manual_seed(0)
     conditions = ClipLoss(told).conditions(model, batch, 0.0, generator)
     assert not conditions.audio.any()
@@ -86,7 +87,7 @@ def test_what_people_do_unasked_is_told_without_sound_too(model):
 @pytest.mark.parametrize("told", [True, False])
 def test_some_clips_are_not_told_how_people_move(model, told):
     batch = {**_batch(), "ids": model.text_encoder.tokenize([""]).expand(2, -1, -1)}
-    loss = ClipLoss(NetworkConfig(tasks=(), drop_pose=0.0 if told else 1.0))
+    loss = ClipLoss(NetworkStageConfig(tasks=(), drop_pose=0.0 if told else 1.0))
     conditions = loss.conditions(model, batch, 0.0, torch.Generator().manual_seed(0))
     assert torch.equal(conditions.pose, batch["pose"].float() * told)
 
@@ -96,7 +97,7 @@ def test_channels_count_by_what_they_do_to_the_pixels():
     autoencoder = build_autoencoder()
     with torch.no_grad():
         autoencoder.linear_out.weight[:, 3] *= 5
-    loss = ClipLoss(NetworkConfig(tasks=(), channel_power=0.5), autoencoder)
+    loss = ClipLoss(NetworkStageConfig(tasks=(), channel_power=0.5), autoencoder)
     assert loss.channels.argmax() == 3
     assert loss.channels.mean() == pytest.approx(1.0)
     batch, known = _batch(), torch.tensor([1, 1])
@@ -138,7 +139,7 @@ def test_eyes_are_decoded_in_so_many_clips():
 
 @pytest.mark.parametrize("people", [1, 2])
 def test_decoded_mouths_are_part_of_the_loss(model, people):
-    config = NetworkConfig(tasks=(), decoded_weight=2.0, map_weight=0.0, drop_audio=0.0)
+    config = NetworkStageConfig(tasks=(), decoded_weight=2.0, map_weight=0.0, drop_audio=0.0)
     batch = _batch(people)
     batch = {name: value.repeat_interleave(2, -2).repeat_interleave(2, -1) if name in ("latents", "still", "flags",
              "classes", "masks") else value for name, value in batch.items()}  # fmt: skip
@@ -151,7 +152,7 @@ def test_decoded_mouths_are_part_of_the_loss(model, people):
 
 
 def test_own_wear_changes_motion_frames_alone(model):
-    config = NetworkConfig(tasks=(), motion_frames=(0.0, 1.0))
+    config = NetworkStageConfig(tasks=(), motion_frames=(0.0, 1.0))
     batch, clean = _batch(), _batch()["latents"]
     known, noisy = torch.tensor([2, 2]), torch.zeros_like(clean)
     error = torch.ones_like(clean)
@@ -170,7 +171,7 @@ def test_weight_of_change_counts_where_the_picture_shows_something_else():
     still = {**batch, "still": clean}
 
     def error(weight: float, clips: dict[str, torch.Tensor]) -> float:
-        loss = ClipLoss(NetworkConfig(tasks=(), change_weight=weight))
+        loss = ClipLoss(NetworkStageConfig(tasks=(), change_weight=weight))
         return float(loss.errors(clean + 1, clean, clips, torch.ones(2), torch.ones(2, dtype=torch.long))["loss"])
 
     assert error(4.0, still) == pytest.approx(error(0.0, still))
@@ -223,7 +224,7 @@ def test_guidance_of_the_teacher_is_the_samplers(model, scales):
             branch: predict(model, inputs, sigma, dataclasses.replace(
                 told, text=told.text if branch.has_text else empty, audio=told.audio if branch.has_audio else None
             ))[0]
-            for branch in guidance.branches()
+            for branch in guidance.passes()
         }  # fmt: skip
     torch.testing.assert_close(found, guidance.start_clip().combine(parts), atol=1e-4, rtol=1e-4)
 
@@ -265,7 +266,7 @@ def _twins(model: MiniNetwork) -> dict[str, torch.Tensor]:
 
 
 def test_twins_share_all_that_is_drawn_by_chance(model):
-    config = NetworkConfig(
+    config = NetworkStageConfig(
         tasks=(), motion_frames=(0.3, 0.7), own_wear=1.0, motion_blur=0.5, motion_offset=0.1, drop_fill=0.5,
         drop_text=0.5, drop_pose=0.5, drop_audio=0.0,
     )  # fmt: skip
@@ -290,12 +291,12 @@ def test_weight_of_twins_counts_the_difference_alone(model):
     clean, sigma, known = batch["latents"], torch.full((2,), 0.5), torch.ones(2, dtype=torch.long)
 
     def error(weight: float, predicted: torch.Tensor) -> float:
-        loss = ClipLoss(NetworkConfig(tasks=(), twin_weight=weight))
+        loss = ClipLoss(NetworkStageConfig(tasks=(), twin_weight=weight))
         return float(loss.errors(predicted, clean, batch, sigma, known)["loss"])
 
     common = clean + torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(0))
     assert error(0.0, common) == pytest.approx(error(4.0, common), rel=1e-5)
     opposite = clean + torch.tensor([1.0, -1.0]).view(2, 1, 1, 1, 1)
     assert error(1.0, opposite) == pytest.approx(3 * error(0.0, opposite), rel=1e-5)
-    heard = ClipLoss(NetworkConfig(tasks=())).errors(common, clean, batch, sigma, known)["heard"]
+    heard = ClipLoss(NetworkStageConfig(tasks=())).errors(common, clean, batch, sigma, known)["heard"]
     assert float(heard) == pytest.approx(1.0, abs=1e-5)

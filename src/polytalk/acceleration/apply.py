@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from diffusers import attention_backend
-from diffusers.hooks import HookRegistry
-from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
+from diffusers.hooks.hooks import HookRegistry
+from diffusers.models.attention_dispatch import AttentionBackendName, attention_backend, dispatch_attention_fn
 
-from polytalk.acceleration.block_hooks import cast_blocks, compile_blocks, run_branches_in_turn
+from polytalk.acceleration.block_hooks import cast_blocks, compile_blocks, run_passes_in_turn
+from polytalk.acceleration.lora import load_loras
 from polytalk.acceleration.offload import HOST, offload_blocks, offload_layers
+from polytalk.acceleration.parallel.apply import parallelize
 from polytalk.acceleration.streaming import HOOK_NAME as STREAM_HOOK
 from polytalk.acceleration.streaming import BlockStream, BlockStreamHook, stream_of
 from polytalk.config.options import LoadOptions
@@ -38,7 +39,7 @@ def apply_options(
     each clip.
 
     Hooks are laid on from the inside out, so the order is part of the method: LoRAs change the layers; the blocks are
-    compiled, made to run branches in turn and cast; ranks share the work; then weights are moved out of the device.
+    compiled, made to run guidance passes in turn and cast; ranks share the work; then weights are moved off the device.
 
     Args:
         components: the model's parts, changed in place. With offload the transformer may still lie in host memory.
@@ -54,8 +55,6 @@ def apply_options(
     """
     transformer, device = components.transformer, device or components.device
     if options.loras:
-        from polytalk.acceleration.lora import load_loras
-
         load_loras(transformer, options.loras)
     stream = _take_off_stream(transformer)
     if stream is not None and options.quantization is not None and not _is_quantized(transformer):
@@ -66,15 +65,13 @@ def apply_options(
     if options.compile:
         compile_blocks(transformer, compile_backend)
     if options.chunks_branches:
-        run_branches_in_turn(transformer)
+        run_passes_in_turn(transformer)
     if options.layerwise_casting:
         cast_blocks(transformer, NARROW, transformer.patch_embedding.weight.dtype)
     if options.vae_tiling:
         _tile(components)
     shared: Components = components
     if options.parallel is not None:
-        from polytalk.acceleration.parallel.apply import parallelize
-
         shared = parallelize(components, options.parallel)
     if stream is not None or options.offload == "stream":
         _put_on_stream(transformer, stream)
@@ -103,7 +100,7 @@ def set_attention_backend(transformer: MultiTalkTransformer3DModel, name: str, d
     for module in transformer.modules():
         processor = getattr(module, "processor", None)
         if isinstance(processor, AttentionProcessor):
-            processor._attention_backend = backend
+            processor.backend = backend
 
 
 def _try_backend(transformer: Any, backend: AttentionBackendName, device: torch.device) -> None:
@@ -134,7 +131,9 @@ def _offload(components: Any, offload: str, device: torch.device) -> None:
         if offload != "model":
             _offload_text_encoder(components.text_encoder, device)
     elif offload == "model":
-        raise PolytalkError("offload", "this model's encoders are small and stay", 'Use "none" or "group".')
+        raise PolytalkError(
+            "offload", "this model's encoders are small and stay", 'Use `offload="none"` or `offload="group"`.'
+        )
     if offload == "group":
         offload_blocks(components.transformer, device)
 
@@ -154,7 +153,9 @@ def _take_off_stream(transformer: MultiTalkTransformer3DModel) -> BlockStream | 
 
 def _put_on_stream(transformer: MultiTalkTransformer3DModel, stream: BlockStream | None) -> None:
     if stream is None:
-        raise PolytalkError("offload", "the blocks are in memory, not on disk", 'Load the model with offload "stream".')
+        raise PolytalkError(
+            "offload", "the blocks are in memory, not on disk", 'Load the model with `offload="stream"`.'
+        )
     for index, block in enumerate(transformer.blocks):
         HookRegistry.check_if_exists_or_initialize(block).register_hook(BlockStreamHook(stream, index), STREAM_HOOK)
 

@@ -1,7 +1,7 @@
-"""What can be laid around a transformer's blocks without touching them: compilation, casting, branches in turn.
+"""What can be laid around a transformer's blocks without touching them: compilation, casting, guidance passes in turn.
 
 Each is a hook of diffusers' `HookRegistry`. The hook registered last is the outermost; from the inside out the order is
-compilation, branches in turn, casting, then whatever brings the weights (offload, streaming) and what leaves blocks out
+compilation, passes in turn, casting, then whatever brings the weights (offload, streaming) and what leaves blocks out
 (step caches). So the compiled part of a block never holds a hook, and remains one graph whatever else is on.
 """
 
@@ -15,7 +15,9 @@ import torch
 from diffusers.hooks.hooks import HookRegistry, ModelHook
 from torch import Tensor, nn
 
-from polytalk.models.attention import ContextBranches, ContextKeyValues, ContextTokens, Rotary
+from polytalk.models.attention import ContextKeyValues, ContextTokens, Rotary
+from polytalk.models.block import KeptMap
+from polytalk.models.conditioning import ContextPasses, first_voice
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 
 RECOMPILE_LIMIT = 64
@@ -28,7 +30,7 @@ COMPILED = "polytalk_compiled_block"
 class CompiledBlock(ModelHook):
     """Runs the block as one compiled graph (`torch.compile`, fullgraph), shared by all blocks of the same shape.
 
-    Projecting the context happens once a clip, and maps are asked for in one step; both stay uncompiled.
+    Maps are asked for in one step of a clip, which stays uncompiled.
     """
 
     def __init__(self, backend: str | Callable[..., Any] = "inductor") -> None:
@@ -36,19 +38,19 @@ class CompiledBlock(ModelHook):
         self.backend = backend
         self._compiled: Callable[..., Any] | None = None
 
-    def new_forward(self, module: nn.Module, hidden_states: Tensor | None, *args: Any, **kwargs: Any) -> Any:
+    def new_forward(self, module: nn.Module, *args: Any, kept: KeptMap | None = None, **kwargs: Any) -> Tensor:
         """The block's forward, compiled at its first use."""
         forward = self.fn_ref.original_forward
-        if hidden_states is None or (kwargs.get("return_map") or args[6:7] == (True,)):
-            return forward(hidden_states, *args, **kwargs)
+        if kept is not None:
+            return forward(*args, kept=kept, **kwargs)
         if self._compiled is None:
             known = inspect.signature(torch.compile).parameters  # older releases have no limit of one function's own
             limit: Any = {"recompile_limit": RECOMPILE_LIMIT} if "recompile_limit" in known else {}
             self._compiled = torch.compile(forward, backend=self.backend, fullgraph=True, **limit)
-        return self._compiled(hidden_states, *args, **kwargs)
+        return self._compiled(*args, **kwargs)
 
 
-class BranchesInTurn(ModelHook):
+class PassesInTurn(ModelHook):
     """Runs the samples of a batch, guidance's predictions, one after the other inside the block.
 
     The block's weights are then brought once a step for all of them, and its activations take the memory of one. A
@@ -62,49 +64,50 @@ class BranchesInTurn(ModelHook):
     def new_forward(
         self,
         module: nn.Module,
-        hidden_states: Tensor | None,
-        context: ContextTokens | ContextKeyValues | ContextBranches,
-        temb: Tensor | None = None,
+        hidden_states: Tensor,
+        context: ContextTokens | ContextKeyValues | ContextPasses,
+        temb: Tensor,
         rotary_emb: Rotary | None = None,
         reference_masks: Tensor | None = None,
         given_labels: Tensor | None = None,
         binds: Tensor | None = None,
-        return_map: bool = False,
-    ) -> Any:
+        *,
+        kept: KeptMap | None = None,
+    ) -> Tensor:
         """As the block's forward."""
         forward = self.fn_ref.original_forward
-        stacked = not isinstance(context, ContextBranches)
-        if hidden_states is None or (stacked and len(hidden_states) == 1):
-            return forward(hidden_states, context, temb, rotary_emb, reference_masks, given_labels, binds, return_map)
+        stacked = not isinstance(context, ContextPasses)
+        if stacked and len(hidden_states) == 1:
+            return forward(hidden_states, context, temb, rotary_emb, reference_masks, given_labels, binds, kept=kept)
         bound = self._binding.of(binds, len(hidden_states))
-        output, maps = torch.empty_like(hidden_states), []
-        for index in range(len(hidden_states)):
+        output, maps = torch.empty_like(hidden_states), [KeptMap() for _ in hidden_states]
+        for index, own_map in enumerate(maps):
             one = slice(index, index + 1)
             own = _context_of(context, index, hidden_states.device)
             masks, labels, flags = (_sample(x, one) for x in (reference_masks, given_labels, binds))
-            if not bound[index] and masks is not None and not return_map:
-                own = _first_voice(own, masks.shape[1] - 1) if stacked else own
+            if not bound[index] and masks is not None and kept is None:
+                if stacked and isinstance(own, ContextKeyValues):
+                    own = first_voice(own, masks.shape[1] - 1)
                 masks = labels = flags = None
-            result = forward(hidden_states[one], own, _sample(temb, one), rotary_emb, masks, labels, flags, return_map)
-            if return_map:
-                result, reference_map = result
-                maps.append(reference_map)
-            output[one] = result
-        return (output, torch.cat(maps)) if return_map else output
+            arguments = (hidden_states[one], own, _sample(temb, one), rotary_emb, masks, labels, flags)
+            output[one] = forward(*arguments, kept=None if kept is None else own_map)
+        if kept is not None:
+            kept.reference_map = torch.cat([each.reference_map for each in maps])
+        return output
 
 
 class _Binding:
     """Which samples bind voices to people, read from the device once for all blocks and steps of a clip."""
 
     def __init__(self) -> None:
-        self._seen: Tensor | None = None
+        self._binds: Tensor | None = None
         self._flags: Sequence[bool] = ()
 
     def of(self, binds: Tensor | None, size: int) -> Sequence[bool]:
         if binds is None:
             return [True] * size
-        if binds is not self._seen:
-            self._seen, self._flags = binds, binds.tolist()
+        if binds is not self._binds:
+            self._binds, self._flags = binds, binds.tolist()
         return self._flags
 
 
@@ -120,18 +123,10 @@ def _sample(value: Any, index: slice) -> Any:
 
 def _context_of(context: Any, index: int, device: torch.device) -> Any:
     """What one sample attends to, brought to where the block works."""
-    if not isinstance(context, ContextBranches):
+    if not isinstance(context, ContextPasses):
         return _sample(context, slice(index, index + 1))
     parts = context.samples[index]
     return ContextKeyValues._make(None if x is None else x.to(device, non_blocking=True) for x in parts)
-
-
-def _first_voice(context: Any, people: int) -> Any:
-    """The context of a sample whose voices are copies of one: attention to one is the same."""
-    if not isinstance(context, ContextKeyValues):
-        return context
-    count = context.audio_key.shape[2] // people
-    return context._replace(audio_key=context.audio_key[:, :, :count], audio_value=context.audio_value[:, :, :count])
 
 
 class BlockCasting(ModelHook):
@@ -178,11 +173,11 @@ def compile_blocks(transformer: MultiTalkTransformer3DModel, backend: str | Call
         _register(block, CompiledBlock(backend), COMPILED)
 
 
-def run_branches_in_turn(transformer: MultiTalkTransformer3DModel) -> None:
+def run_passes_in_turn(transformer: MultiTalkTransformer3DModel) -> None:
     """Let every block run guidance's predictions one after the other."""
     binding = _Binding()
     for block in transformer.blocks:
-        _register(block, BranchesInTurn(binding), "polytalk_branches_in_turn")
+        _register(block, PassesInTurn(binding), "polytalk_passes_in_turn")
 
 
 def cast_blocks(transformer: MultiTalkTransformer3DModel, storage: torch.dtype, compute: torch.dtype) -> None:

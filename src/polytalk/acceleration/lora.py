@@ -18,24 +18,22 @@ as the layer in 16 bits; published files have one for the output layer alone.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.hooks import HookRegistry, ModelHook, group_offloading
+from diffusers.hooks.hooks import HookRegistry, ModelHook
 from torch import Tensor, nn
 
 from polytalk.acceleration.lora_branch import LoraBranch, LoraTerm
 from polytalk.acceleration.streaming import stream_of
-from polytalk.checkpoints.checkpoint import Checkpoint
-from polytalk.checkpoints.lora import LayerDelta, LoraWeights, read_lora
+from polytalk.checkpoints.lora import LayerDelta, LoraWeights, read_lora_file
 from polytalk.config.options import LoraChoice
 from polytalk.errors import PolytalkError
+from polytalk.models.library_internals import find_hook, group_offloading_off
 
 _log = logging.getLogger(__name__)
 
@@ -83,13 +81,13 @@ class LoraSet:
         for name, module in transformer.named_modules():
             if getattr(module, "fused_projections", False):
                 problem = f"{name} has fused projections"
-                raise PolytalkError("lora", problem, "Load LoRAs first, or call unfuse_qkv_projections().")
+                raise PolytalkError("loras", problem, "Load LoRAs first, or call unfuse_qkv_projections().")
         if getattr(transformer, "peft_config", None):
             raise PolytalkError(
-                "lora", "the transformer has adapters loaded by PEFT", "Call unload_lora() on it first."
+                "loras", "the transformer has adapters loaded by PEFT", "Call unload_lora() on it first."
             )
         if loras_of(transformer) is not None:
-            raise PolytalkError("lora", "the transformer has a set of LoRAs", "Add to it: loras_of(transformer).load.")
+            raise PolytalkError("loras", "the transformer has a set of LoRAs", "Add to it: loras_of(transformer).load.")
         HookRegistry.check_if_exists_or_initialize(transformer).register_hook(_Keeper(self), KEEPER)
         self.transformer = transformer
         self.fused = False
@@ -208,7 +206,7 @@ class LoraSet:
     def _adapter(self, name: str) -> _Adapter:
         if name not in self._adapters:
             loaded = ", ".join(self._adapters) or "none"
-            raise PolytalkError("lora", f"{name!r} is not loaded", f"Loaded: {loaded}.")
+            raise PolytalkError("loras", f"{name!r} is not loaded", f"Loaded: {loaded}.")
         return self._adapters[name]
 
     def _free_name(self, stem: str, added: Mapping[str, _Adapter]) -> str:
@@ -219,7 +217,7 @@ class LoraSet:
     def _must_be_reversible(self, action: str) -> None:
         if not self._reversible:
             problem = f"{action} is impossible after fuse(reversible=False)"
-            raise PolytalkError("lora", problem, "Load the model again, or fuse reversibly.")
+            raise PolytalkError("loras", problem, "Load the model again, or fuse reversibly.")
 
     def _touched_layers(self) -> list[str]:
         return list(dict.fromkeys(name for adapter in self._adapters.values() for name in adapter.weights.layers))
@@ -229,7 +227,7 @@ class LoraSet:
         """Give every layer the branch it needs now, and every weight its value."""
         if (stream := stream_of(self.transformer)) is not None:
             stream.clear()  # the last block's weights lie in a buffer and do not count as loaded
-        with _group_offloading_off(self.transformer):
+        with group_offloading_off(self.transformer):
             for name in self._originals:
                 self._writable(name)  # or nothing is changed
             for name in dict.fromkeys([*formerly, *self._touched_layers()]):
@@ -282,7 +280,7 @@ class LoraSet:
         original = self._originals.get(name)
         if not _is_plain(parameter) or (original is not None and original.dtype != parameter.dtype):
             problem = f"{name} cannot be changed as it is (packed, sharded, cast or not loaded)"
-            raise PolytalkError("lora", problem, "Load and fuse LoRAs right after the model, before all else.")
+            raise PolytalkError("loras", problem, "Load and fuse LoRAs right after the model, before all else.")
         return parameter.data
 
     def _parameter_changes(self) -> dict[str, list[tuple[float, LayerDelta]]]:
@@ -318,8 +316,7 @@ def load_loras(transformer: nn.Module, choices: Sequence[LoraChoice]) -> LoraSet
 
 def loras_of(transformer: nn.Module) -> LoraSet | None:
     """The adapters of a transformer; None if it never had any."""
-    registry = getattr(transformer, "_diffusers_hook", None)
-    keeper = None if registry is None else registry.get_hook(KEEPER)
+    keeper = find_hook(transformer, KEEPER)
     return keeper.loras if isinstance(keeper, _Keeper) else None
 
 
@@ -341,57 +338,8 @@ def set_scales(transformer: nn.Module, scales: Mapping[str, float]) -> None:
 def _required(transformer: nn.Module) -> LoraSet:
     loras = loras_of(transformer)
     if loras is None:
-        raise PolytalkError("lora", "the transformer has no LoRAs", "Load some first: load_loras.")
+        raise PolytalkError("loras", "the transformer has no LoRAs", "Load some first: load_loras.")
     return loras
-
-
-def read_lora_file(path: str | Path, transformer: nn.Module) -> LoraWeights:
-    """Read and translate one adapter: a safetensors file, a pickle of plain weights, or a folder in PEFT's layout.
-
-    Raises:
-        PolytalkError: damaged, or not for this transformer.
-    """
-    path = Path(path)
-    tensors = Checkpoint.open(path)
-    return read_lora(tensors, transformer, str(path), _peft_config(path, tensors.metadata))
-
-
-def _peft_config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """PEFT's configuration: beside the weights, or in their header as diffusers writes it."""
-    folder = path if path.is_dir() else path.parent
-    file = folder / "adapter_config.json"
-    if file.is_file() and (path.is_dir() or path.stem == "adapter_model"):
-        try:
-            return dict(json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise PolytalkError(str(file), f"cannot be read ({error})", "Download the adapter again.") from None
-    try:
-        config = json.loads(metadata.get("lora_adapter_metadata", "{}"))
-    except ValueError:
-        config = {}
-    return (
-        {key.removeprefix("transformer."): value for key, value in config.items()} if isinstance(config, dict) else {}
-    )
-
-
-@contextmanager
-def _group_offloading_off(transformer: nn.Module) -> Iterator[None]:
-    """diffusers' group offloading holds on to a layer's tensors and has to run outside of other hooks: taken off and
-    put on again, it learns of new ones."""
-    hook = group_offloading._get_top_level_group_offload_hook(transformer)
-    if hook is not None:
-        registry = HookRegistry.check_if_exists_or_initialize(transformer)
-        for name in (
-            group_offloading._GROUP_OFFLOADING,
-            group_offloading._LAYER_EXECUTION_TRACKER,
-            group_offloading._LAZY_PREFETCH_GROUP_OFFLOADING,
-        ):
-            registry.remove_hook(name, recurse=True)
-    try:
-        yield
-    finally:
-        if hook is not None:
-            group_offloading._apply_group_offloading(transformer, hook.config)
 
 
 def _is_plain(weight: Tensor) -> bool:

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from polytalk.checkpoints.lora import LayerDelta
+from polytalk.models.library_internals import ConvertsItself
 
 
 class LoraTerm(NamedTuple):
@@ -21,7 +22,7 @@ class LoraTerm(NamedTuple):
     """What it adds."""
 
 
-class LoraBranch(nn.Module):
+class LoraBranch(ConvertsItself):
     """Sum over adapters of scale · (alpha / r · up(down(x)) + diff(x) + diff_b).
 
     All adapters' low-rank pairs are one, of the summed rank R; scales are data, so that changing them neither rebuilds
@@ -100,18 +101,16 @@ class LoraBranch(nn.Module):
             total = total + part
         return total
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        # layer-wise casting holds a layer in 8 bits: half of an adapter would be lost in that, to save 1% of memory
-        for name, buffer in self._buffers.items():
-            if buffer is None:
-                continue
+    def convert(self, change: Callable[[Tensor], Tensor], as_usual: Callable[..., Any]) -> None:
+        """Change device and format, but hold 16 bits or more: layer-wise casting holds a layer in 8, and half of an
+        adapter would be lost in that, to save 1% of memory."""
+        for name, buffer in self.named_buffers():
             if buffer.is_meta:
-                self._buffers[name] = fn(buffer)
+                setattr(self, name, change(buffer))
                 continue
-            wanted = fn(buffer.new_empty(0))
+            wanted = change(buffer.new_empty(0))
             keep = name.endswith("_scale") or wanted.dtype.itemsize < 2
-            self._buffers[name] = buffer.to(wanted.device, buffer.dtype if keep else wanted.dtype)
-        return self
+            setattr(self, name, buffer.to(wanted.device, buffer.dtype if keep else wanted.dtype))
 
 
 def _rank(delta: LayerDelta) -> int:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 
 from polytalk.errors import PolytalkError
+from polytalk.models.library_internals import processor_has
+from polytalk.units import torch_dtype
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_PROBE_SIZE = 512
-_PROBE_RUNS = 4
-_WORTHWHILE = 1.3
-"""bfloat16 costs digits: it must gain at least this factor."""
+BFLOAT16_FLAG = "amx_bf16"
+"""Instruction set of processors on which networks run in bfloat16 unasked: Intel's matrix unit (Sapphire Rapids and
+later), which wins by far over float32. AVX512-BF16 ("avx512_bf16": Cooper Lake, Zen 4) and ARM's ("bf16": Graviton 3)
+do not count: PyTorch's kernels lose with the first in places, the second has not been measured, and bfloat16 costs
+digits. Other processors emulate it."""
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
@@ -31,7 +31,7 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
         raise PolytalkError("device", f"{device!r} is unknown", "Use cpu, cuda, cuda:1 or mps.") from None
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not present.get(chosen.type, False):
-        raise PolytalkError("device", f"this machine has no {chosen.type}", "Use --device cpu, or leave it out.")
+        raise PolytalkError("device", f"this machine has no {chosen.type}", 'Use `device="cpu"`, or leave it out.')
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         problem = f"there is no {chosen}, only {torch.cuda.device_count()} GPU(s)"
         raise PolytalkError("device", problem, "GPUs count from 0.")
@@ -39,7 +39,7 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
 
 
 def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """The number format asked for, or bfloat16 where it is fast and float32 elsewhere.
+    """The number format asked for, or bfloat16 where it is fast and float32 elsewhere; always the same on one machine.
 
     Raises:
         PolytalkError: unknown.
@@ -47,27 +47,7 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
     if isinstance(dtype, torch.dtype):
         return dtype
     if dtype is not None:
-        if dtype not in _DTYPES:
-            raise PolytalkError("dtype", f"{dtype!r} is unknown", f"Use one of {', '.join(_DTYPES)}.")
-        return _DTYPES[dtype]
+        return torch_dtype(dtype)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    return torch.bfloat16 if device.type == "cpu" and bfloat16_speedup() > _WORTHWHILE else torch.float32
-
-
-def bfloat16_speedup() -> float:
-    """How many times faster than float32 this CPU multiplies bfloat16 matrices; takes some 20 ms.
-
-    Instruction sets do not tell: AVX512-BF16 loses in some kernels, AMX wins by far, others emulate.
-    """
-    return _matmul_seconds(torch.float32) / _matmul_seconds(torch.bfloat16)
-
-
-def _matmul_seconds(dtype: torch.dtype) -> float:
-    x = torch.ones(_PROBE_SIZE, _PROBE_SIZE, dtype=dtype)
-    best = float("inf")
-    for _ in range(_PROBE_RUNS):
-        start = time.perf_counter()
-        torch.mm(x, x)
-        best = min(best, time.perf_counter() - start)
-    return best
+    return torch.bfloat16 if device.type == "cpu" and processor_has(BFLOAT16_FLAG) else torch.float32

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -103,7 +103,8 @@ def quantizer(name: str, units: Sequence[str] | None = ("blocks",)) -> Callable[
 def quantize(model: nn.Module, name: str) -> nn.Module:
     """Convert the blocks of a loaded model in place; returns the model."""
     on_module = quantizer(name)
-    for index, block in enumerate(model.blocks):  # type: ignore[arg-type,union-attr]
+    blocks: Any = model.blocks
+    for index, block in enumerate(blocks):
         on_module(f"blocks.{index}", block)
     return model
 
@@ -114,13 +115,13 @@ def convert_linears(module: nn.Module, convert: Callable[[nn.Linear], nn.Module 
     for name, child in list(module.named_modules()):
         if not name or not is_plain_linear(child):
             continue
-        new = convert(child)  # type: ignore[arg-type]
+        new = convert(child)
         if new is not None:
             parent, _, leaf = name.rpartition(".")
             setattr(module.get_submodule(parent), leaf, new)
 
 
-def is_plain_linear(module: nn.Module) -> bool:
+def is_plain_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether this is a linear layer with a floating-point weight of its own, not quantised by anyone."""
     if not isinstance(module, nn.Linear) or isinstance(module, QuantizedLinear):
         return False

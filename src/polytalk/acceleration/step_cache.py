@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
-from diffusers import FirstBlockCacheConfig, MagCacheConfig
+from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
 from diffusers.hooks.hooks import BaseState, HookRegistry, ModelHook, StateManager
+from diffusers.hooks.mag_cache import MagCacheConfig
 from torch import Tensor, nn
 
 from polytalk.config.options import STEP_CACHES
@@ -178,9 +179,9 @@ class StepCache:
     ) -> None:
         self.stop()
 
-    def context(self, branch: str, step: int) -> AbstractContextManager[None]:
+    def context(self, prediction: str, step: int) -> AbstractContextManager[None]:
         """Around each call of the network: which prediction it makes, in which step."""
-        return self.transformer.cache_context(branch, step_index=step)
+        return self.transformer.cache_context(prediction, step_index=step)
 
     def before_maps(self) -> None:
         """Before the last step, when its reference maps will be read: diffusers' hooks do not pass them on."""
@@ -207,7 +208,7 @@ def _published(
     width, depth = config.num_attention_heads * config.attention_head_dim, config.num_layers
     if size_class not in table or (width, depth) != (5120, 40):
         problem = f"nothing is published for {kind} with {depth} blocks of width {width} at {size_class}"
-        remedy = "Use firstblock, or give step_cache_numbers."
+        remedy = 'Use `step_cache="firstblock"`, or give `step_cache_numbers`.'
         raise PolytalkError("step_cache", problem, remedy)
     return table[size_class]
 
@@ -220,7 +221,7 @@ def step_modulation(transformer: MultiTalkTransformer3DModel, timesteps: Tensor)
     if sharded is not None:
         sharded.unshard()
     device = transformer.condition_embedder.time_proj.weight.device
-    modulation = transformer._embed_time(timesteps.to(device))[1]
+    modulation = transformer.embed_time(timesteps.to(device))[1]
     if sharded is not None:
         sharded.reshard()
     return modulation

@@ -19,16 +19,17 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import init_empty_weights
-from diffusers.hooks import HookRegistry, ModelHook
+from diffusers.hooks.hooks import HookRegistry, ModelHook
 from torch import Tensor, nn
 
 from polytalk.checkpoints.checkpoint import Checkpoint, Entry
 from polytalk.checkpoints.files import SafetensorsFile, read_safetensors_header
 from polytalk.checkpoints.fill import load_into
+from polytalk.checkpoints.gguf import GGUFFile
 from polytalk.checkpoints.packed import with_quantized_layers
-from polytalk.checkpoints.packed_files import GGUFFile
 from polytalk.errors import PolytalkError
 from polytalk.models.attention import ContextTokens
+from polytalk.models.library_internals import find_hook
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -82,10 +83,8 @@ class Piece:
 
     def place(self, value: Tensor) -> None:
         """Give the layer this tensor."""
-        if self.leaf in self.module._parameters:
-            self.module._parameters[self.leaf] = nn.Parameter(value, requires_grad=False)
-        else:
-            self.module._buffers[self.leaf] = value
+        is_parameter = isinstance(getattr(self.module, self.leaf), nn.Parameter)
+        setattr(self.module, self.leaf, nn.Parameter(value, requires_grad=False) if is_parameter else value)
 
     def remove(self) -> None:
         """Leave the layer with a tensor that has a shape, but no memory."""
@@ -198,7 +197,7 @@ class BlockStream:
         if slot.used is not None:
             slot.used.synchronize()
         loaded, end = _Loaded(index, need, slot), 0
-        target = memoryview(slot.host.numpy())  # type: ignore[arg-type]  # an array's stubs do not say so
+        target = slot.host.numpy().data
         for piece in sorted(self.blocks[index], key=lambda piece: (str(piece.path), piece.start)):
             if not piece.need & need:
                 continue
@@ -224,11 +223,11 @@ class BlockStreamHook(ModelHook):
         self.stream, self.index = stream, index
 
     def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Called by diffusers with the block's arguments."""
-        states = args[0] if args else kwargs.get("hidden_states")
-        context = args[1] if len(args) > 1 else kwargs.get("context")
-        need = Need.ALL if isinstance(context, ContextTokens) else Need.TOKENS
-        self.stream.bring(self.index, Need.CONTEXT if states is None else need)
+        """Called by diffusers with the arguments of `forward` or `project_context`."""
+        given = (*args, *kwargs.values())
+        context = Need.CONTEXT if any(isinstance(value, ContextTokens) for value in given) else Need(0)
+        tokens = Need.TOKENS if any(isinstance(value, Tensor) for value in given) else Need(0)
+        self.stream.bring(self.index, context | tokens)
         return args, kwargs
 
 
@@ -264,7 +263,8 @@ def load_streamed(
     model = load_into(
         build, checkpoint, device=device, dtype=dtype, keep_in_fp32=tuple(keep_in_fp32), leave_out=frozenset(places)
     )
-    pieces: list[list[Piece]] = [[] for _ in model.blocks]  # type: ignore[arg-type,union-attr]
+    blocks: Any = model.blocks
+    pieces: list[list[Piece]] = [[] for _ in blocks]
     for name, (path, start) in places.items():
         layer, _, leaf = name.rpartition(".")
         need = Need.CONTEXT if layer.endswith(_CONTEXT_LAYERS) else Need.TOKENS
@@ -273,7 +273,7 @@ def load_streamed(
         piece.remove()
         pieces[int(name.split(".")[1])].append(piece)
     stream = BlockStream(pieces, torch.device(device), dtype)
-    for index, block in enumerate(model.blocks):  # type: ignore[arg-type,union-attr]
+    for index, block in enumerate(blocks):
         HookRegistry.check_if_exists_or_initialize(block).register_hook(BlockStreamHook(stream, index), HOOK_NAME)
     return model
 
@@ -281,8 +281,7 @@ def load_streamed(
 def stream_of(model: nn.Module) -> BlockStream | None:
     """The stream of a model from `load_streamed`; None for others."""
     for block in getattr(model, "blocks", ()):
-        registry = getattr(block, "_diffusers_hook", None)
-        hook = None if registry is None else registry.get_hook(HOOK_NAME)
+        hook = find_hook(block, HOOK_NAME)
         return hook.stream if isinstance(hook, BlockStreamHook) else None
     return None
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from polytalk.checkpoints.files import PickleFile, SafetensorsFile, WeightFile, file_damage
+from polytalk.checkpoints.gguf import GGUFFile
 from polytalk.errors import PolytalkError
 
 SAFETENSORS = ".safetensors"
@@ -183,14 +184,6 @@ class Checkpoint(Mapping[str, Tensor]):
         halves = {new: replace(entry, shape=shape, part=(i, len(parts))) for i, new in enumerate(parts)}
         return Checkpoint({n: e for n, e in self.entries.items() if n != name} | halves, self.source)
 
-    def reshaped(self, name: str, shape: tuple[int, ...]) -> Checkpoint:
-        """One tensor in another shape of the same number of elements."""
-        entry = self.entries[name]
-        if math.prod(shape) != math.prod(entry.shape):
-            problem = f"tensor {name} of shape {entry.shape} cannot be {shape}"
-            raise PolytalkError(str(entry.file.path), problem, "Use the file as published.")
-        return Checkpoint(self.entries | {name: replace(entry, shape=tuple(shape))}, self.source)
-
 
 def read_index(path: Path) -> dict[str, str]:
     """Tensor -> shard file name, from a `*.index.json`; errors name the file."""
@@ -214,8 +207,6 @@ def _open_file(path: Path) -> WeightFile:
     if path.suffix in PICKLES:
         return PickleFile(path)
     if path.suffix == GGUF:
-        from polytalk.checkpoints.packed_files import GGUFFile  # needs an optional package
-
         return GGUFFile(path)
     known = f"{SAFETENSORS}, {GGUF} or {', '.join(PICKLES)}"
     raise PolytalkError(str(path), f"unknown kind of weights {path.suffix}", f"Give {known}.")

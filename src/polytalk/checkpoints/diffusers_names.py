@@ -19,11 +19,6 @@ def is_audio_branch(name: str) -> bool:
     return any(mark in f".{name}" for mark in _AUDIO_MARKS)
 
 
-def released_names(names: Iterable[str]) -> bool:
-    """Whether a transformer's tensors have released names rather than diffusers'."""
-    return any(".self_attn." in name or name.startswith("head.") for name in names)
-
-
 def diffusers_transformer_plan(names: Iterable[str]) -> Plan:
     """Base tensors in diffusers' names and the audio branch in released ones, together -> ours."""
     plan: Plan = {}

@@ -16,7 +16,7 @@ from torch import Tensor
 from polytalk.errors import PolytalkError
 
 _AGAIN = "Download it again: `polytalk weights download`."
-_DTYPES = {
+_FORMATS = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
@@ -130,7 +130,7 @@ def read_safetensors_header(
         tensors = {}
         for name, about in described.items():
             first, last = about["data_offsets"]
-            tensors[name] = (tuple(about["shape"]), _DTYPES[about["dtype"]], (start + first, start + last))
+            tensors[name] = (tuple(about["shape"]), _FORMATS[about["dtype"]], (start + first, start + last))
     except (ValueError, KeyError, TypeError, AttributeError):
         damage = file_damage(path) or "cut off within its header, or not a safetensors file"
         raise PolytalkError(str(path), damage, _AGAIN) from None

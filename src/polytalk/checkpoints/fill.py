@@ -8,15 +8,16 @@ quantised: the device then never holds the unquantised model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
-from accelerate import init_empty_weights
+from accelerate.big_modeling import init_empty_weights
 from torch import Tensor, nn
 
 from polytalk.checkpoints.checkpoint import Checkpoint
 from polytalk.errors import PolytalkError
+from polytalk.models.library_internals import tied_weights
 from polytalk.models.quantized import QuantizedLinear
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -63,45 +64,45 @@ def load_into(
     with init_empty_weights(include_buffers=False):
         model = build()
     label = source or (tensors.source if isinstance(tensors, Checkpoint) else "checkpoint")
-    tied = {name: kept for name, kept in _tied(model).items() if kept in tensors}
-    wanted = model.state_dict()
-    check_names(
-        {name: tuple(value.shape) for name, value in wanted.items() if name not in tied},
-        {name: shape for name, shape in shapes_of(tensors).items() if name not in tied},
-        label,
-    )
-
-    def fill(prefix: str) -> None:
-        mapped = 0
-        for name in remaining.pop(prefix, ()):
-            value = tensors[name]
-            parts = name.split(".")
-            mapped += value.numel() * value.element_size()
-            if value.is_floating_point() and name not in scales:
-                wide = any(part in keep_in_fp32 for part in parts)
-                value = _moved(value, device, torch.float32 if wide else dtype)
-            else:
-                value = _moved(value, device, None)
-            _assign(model, name, value)
-            if mapped > _MAPPED and isinstance(tensors, Checkpoint):
-                tensors.release()
-                mapped = 0
-        if isinstance(tensors, Checkpoint):
-            tensors.release()
-
-    units = list(unit_names(model))
+    tied = {name for name, kept in tied_weights(model).items() if kept in tensors}
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items() if name not in tied}
+    check_names(wanted, {name: shape for name, shape in shapes_of(tensors).items() if name not in tied}, label)
     # scales of packed weights keep their format
     scales = {f"{n}.weight_scale" for n, module in model.named_modules() if isinstance(module, QuantizedLinear)}
-    remaining = _by_unit([name for name in wanted if name not in tied and name not in leave_out], units)
-    fill("")
-    for unit in units:
-        fill(unit)
-        if on_module is not None:
+
+    def placed(name: str, value: Tensor) -> Tensor:
+        if not value.is_floating_point() or name in scales:
+            return _moved(value, device, None)
+        wide = any(part in keep_in_fp32 for part in name.split("."))
+        return _moved(value, device, torch.float32 if wide else dtype)
+
+    units = list(unit_names(model))
+    remaining = _by_unit([name for name in wanted if name not in leave_out], units)
+    for unit in ("", *units):
+        _fill(model, remaining.get(unit, ()), tensors, placed)
+        if unit and on_module is not None:
             on_module(unit, model.get_submodule(unit))
     if tied:
-        model.tie_weights()  # type: ignore[operator]
+        tie: Any = model
+        tie.tie_weights()
     _move_buffers(model, device)
     return model.eval()
+
+
+def _fill(
+    model: nn.Module, names: Iterable[str], tensors: Mapping[str, Tensor], placed: Callable[[str, Tensor], Tensor]
+) -> None:
+    """Give a unit its tensors, as `placed` makes them; mapped pages go back now and then, and at the end."""
+    release = tensors.release if isinstance(tensors, Checkpoint) else lambda: None
+    mapped = 0
+    for name in names:
+        value = tensors[name]
+        _assign(model, name, placed(name, value))
+        mapped += value.numel() * value.element_size()
+        if mapped > _MAPPED:
+            release()
+            mapped = 0
+    release()
 
 
 def unit_names(model: nn.Module, prefix: str = "") -> Iterator[str]:
@@ -155,18 +156,10 @@ def _moved(value: Tensor, device: torch.device | str, dtype: torch.dtype | None)
 def _assign(model: nn.Module, name: str, value: Tensor) -> None:
     path, _, leaf = name.rpartition(".")
     owner = model.get_submodule(path)
-    if leaf in owner._parameters:
-        before = owner._parameters[leaf]
-        trains = before is not None and before.requires_grad and value.is_floating_point()
-        owner._parameters[leaf] = nn.Parameter(value, requires_grad=trains)
-    else:
-        owner._buffers[leaf] = value
-
-
-def _tied(model: nn.Module) -> dict[str, str]:
-    """Parameter -> the one that it is the same as, as transformers' models declare it."""
-    keys = getattr(model, "_tied_weights_keys", None)
-    return dict(keys) if isinstance(keys, dict) else {}
+    before = getattr(owner, leaf)
+    if isinstance(before, nn.Parameter):
+        value = nn.Parameter(value, requires_grad=before.requires_grad and value.is_floating_point())
+    setattr(owner, leaf, value)
 
 
 def _by_unit(names: Sequence[str], units: Sequence[str]) -> dict[str, list[str]]:
@@ -183,6 +176,6 @@ def _by_unit(names: Sequence[str], units: Sequence[str]) -> dict[str, list[str]]
 def _move_buffers(model: nn.Module, device: torch.device | str) -> None:
     """Buffers that checkpoints do not hold were built on the CPU."""
     for module in model.modules():
-        for name, buffer in module._buffers.items():
-            if buffer is not None and buffer.device.type != "meta" and buffer.device != torch.device(device):
-                module._buffers[name] = buffer.to(device)
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if buffer.device.type != "meta" and buffer.device != torch.device(device):
+                setattr(module, name, buffer.to(device))

@@ -31,7 +31,8 @@ TRANSFORMER_FILE = "diffusion_pytorch_model.safetensors"
 DOWNLOAD = "Get it with `polytalk weights download`."
 """Remedy for what is missing."""
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+"""owner/name of a repository on the hub."""
 _MODEL_FILES = ["*.json", "*.safetensors", "*.pth", "*.model", "*.txt", "*.bin"]
 _NOT_MODEL_FILES = ["assets/*", "examples/*", "quant_models/*", "*fairseq*"]
 
@@ -77,7 +78,7 @@ def locate(model: str | Path, audio: str | Path | None = None, speech: str | Pat
     """
     root, from_hub = _folder(model, "model")
     if layout_of(root) is None and not from_hub:
-        root = _only_model_in(root)
+        root = only_model_in(root)
     layout = layout_of(root)
     if layout is None:
         problem = f"{root} is neither Wan2.1's folder (released or Diffusers layout) nor one of save_pretrained"
@@ -133,7 +134,7 @@ def existing(path: Path) -> Path:
     return path
 
 
-def _only_model_in(folder: Path) -> Path:
+def only_model_in(folder: Path) -> Path:
     """The one model among a folder's subfolders, or the folder itself when there is none."""
     found = [child for child in sorted(folder.iterdir()) if child.is_dir() and layout_of(child)]
     if len(found) > 1:
@@ -147,7 +148,7 @@ def _folder(name: str | Path, field: str) -> tuple[Path, bool]:
     path = Path(name).expanduser()
     if path.is_dir():
         return path, False
-    if isinstance(name, str) and _HUB_ID.fullmatch(name) and not path.exists():
+    if isinstance(name, str) and HUB_ID.fullmatch(name) and not path.exists():
         return _from_hub(name, field), True
     problem = "is not a folder" if path.exists() else "there is no such folder"
     raise PolytalkError(

@@ -14,16 +14,19 @@ For names and prefixes see `polytalk.checkpoints.lora_names`.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from polytalk.checkpoints.checkpoint import Checkpoint
 from polytalk.checkpoints.lora_names import Target, describe_unknown, name_index, strip_prefixes
 from polytalk.errors import PolytalkError
 
@@ -134,6 +137,35 @@ def read_lora(
     if not result.layers and not result.parameters:
         raise PolytalkError(source, "it changes nothing in this network", REMEDY)
     return result
+
+
+def read_lora_file(path: str | Path, transformer: nn.Module) -> LoraWeights:
+    """Read and translate one adapter: a safetensors file, a pickle of plain weights, or a folder in PEFT's layout.
+
+    Raises:
+        PolytalkError: damaged, or not for this transformer.
+    """
+    path = Path(path)
+    tensors = Checkpoint.open(path)
+    return read_lora(tensors, transformer, str(path), _peft_config(path, tensors.metadata))
+
+
+def _peft_config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """PEFT's configuration: beside the weights, or in their header as diffusers writes it."""
+    folder = path if path.is_dir() else path.parent
+    file = folder / "adapter_config.json"
+    if file.is_file() and (path.is_dir() or path.stem == "adapter_model"):
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise PolytalkError(str(file), f"cannot be read ({error})", "Download the adapter again.") from None
+    try:
+        config = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+    except ValueError:
+        config = {}
+    return (
+        {key.removeprefix("transformer."): value for key, value in config.items()} if isinstance(config, dict) else {}
+    )
 
 
 def _split(name: str, source: str) -> tuple[str, str]:

@@ -1,20 +1,16 @@
-"""Released checkpoints -> the libraries' own classes: names translated, every tensor used, every parameter filled."""
+"""Names of tensors and of settings in released checkpoints -> those of our network and of the libraries' classes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import torch
-from diffusers import AutoencoderKLWan
-from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
+from torch import Tensor
 
-from polytalk.errors import PolytalkError
-
-Model = TypeVar("Model", bound=nn.Module)
+if TYPE_CHECKING:
+    from transformers import CLIPVisionConfig, UMT5Config
 
 _TRANSFORMER_NAMES = [
     # the audio branch first: its names contain those of the text branch
@@ -148,27 +144,6 @@ def _split(plan: Plan, ours: str, joint: str, parts: Sequence[str], origin: str)
         plan[ours.replace(joint, part)] = Origin(origin, (index, len(parts)))
 
 
-def fill(build: Callable[[], Model], state_dict: dict[str, Tensor], source: str) -> Model:
-    """Build a model without memory of its own and give it the tensors.
-
-    Raises PolytalkError when a tensor is missing, left over or of another shape; `source` names the checkpoint.
-    """
-    with torch.device("meta"):
-        model = build()
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
-    for problem, names in (
-        ("lacks", sorted(wanted.keys() - found.keys())),
-        ("has the unknown", sorted(found.keys() - wanted.keys())),
-        ("has other sizes for", sorted(n for n in wanted.keys() & found.keys() if wanted[n] != found[n])),
-    ):
-        if names:
-            listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            raise PolytalkError(source, f"{problem} {listed}", "Check that file and configuration belong together.")
-    model.load_state_dict(state_dict, strict=True, assign=True)
-    return model
-
-
 def transformer_config(config: dict[str, Any]) -> dict[str, Any]:
     """The release's configuration keys -> those of `MultiTalkTransformer3DModel`. Absent keys keep the 14B size."""
     names = {
@@ -201,17 +176,6 @@ def transformer_plan(names: Iterable[str]) -> Plan:
     return plan
 
 
-def transformer_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A released state dict under our names, see `transformer_plan`."""
-    return translate(state_dict, transformer_plan(state_dict))
-
-
-def load_transformer(cls: type[Model], state_dict: dict[str, Tensor], config: dict[str, Any]) -> Model:
-    """The model of class `cls` from a released state dict."""
-    arguments = transformer_config(config)
-    return fill(lambda: cls(**arguments), transformer_state_dict(state_dict), "transformer checkpoint").eval()
-
-
 def vae_plan(names: Iterable[str], num_res_blocks: int = 2) -> Plan:
     """Names of Wan2.1_VAE.pth -> diffusers'."""
     # the decoder's flat list becomes blocks of num_res_blocks + 1 residual layers and, save in the last, an upsampler
@@ -234,16 +198,6 @@ def vae_config(config: dict[str, Any]) -> dict[str, Any]:
     return {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
 
 
-def vae_from_official(state_dict: dict[str, Tensor], config: dict[str, Any]) -> AutoencoderKLWan:
-    """Wan2.1_VAE.pth -> diffusers' autoencoder, whose config holds the latents' mean and deviation.
-
-    `config` as in `vae_config`.
-    """
-    arguments = vae_config(config)
-    plan = vae_plan(state_dict, config.get("num_res_blocks", 2))
-    return fill(lambda: AutoencoderKLWan(**arguments), translate(state_dict, plan), "autoencoder checkpoint").eval()
-
-
 def text_encoder_plan(names: Iterable[str]) -> Plan:
     """Names of models_t5_umt5-xxl-enc-bf16.pth -> transformers'. The token embedding appears twice there."""
     plan = {rename(name, _TEXT_NAMES): Origin(name) for name in names}
@@ -257,6 +211,8 @@ def text_encoder_config(config: dict[str, Any]) -> UMT5Config:
 
     Absent ones keep the released size.
     """
+    from transformers import UMT5Config  # a second to import
+
     heads = config.get("num_heads", 64)
     return UMT5Config(
         vocab_size=config.get("vocab", 256384),
@@ -268,15 +224,6 @@ def text_encoder_config(config: dict[str, Any]) -> UMT5Config:
         relative_attention_num_buckets=config.get("num_buckets", 32),
         feed_forward_proj="gated-gelu",
     )
-
-
-def text_encoder_from_official(state_dict: dict[str, Tensor], config: dict[str, Any]) -> UMT5EncoderModel:
-    """models_t5_umt5-xxl-enc-bf16.pth -> transformers' UMT5 encoder; `config` as in `text_encoder_config`."""
-    umt5 = text_encoder_config(config)
-    tensors = translate(state_dict, text_encoder_plan(state_dict))
-    model = fill(lambda: UMT5EncoderModel(umt5), tensors, "text encoder checkpoint")
-    model.tie_weights()
-    return model.eval()
 
 
 def image_encoder_plan(names: Iterable[str]) -> Plan:
@@ -302,6 +249,8 @@ def image_encoder_config(config: dict[str, Any]) -> CLIPVisionConfig:
 
     Absent ones keep the released size.
     """
+    from transformers import CLIPVisionConfig
+
     dim = config.get("dim", 1280)
     return CLIPVisionConfig(
         hidden_size=dim,
@@ -312,20 +261,3 @@ def image_encoder_config(config: dict[str, Any]) -> CLIPVisionConfig:
         patch_size=config.get("patch_size", 14),
         hidden_act=config.get("activation", "gelu"),
     )
-
-
-def image_encoder_from_official(state_dict: dict[str, Tensor], config: dict[str, Any]) -> CLIPVisionModel:
-    """The picture half of the released CLIP -> transformers' CLIP vision model, whose `hidden_states[-2]` is used.
-
-    `config` as in `image_encoder_config`.
-    """
-    clip = image_encoder_config(config)
-    tensors = translate(state_dict, image_encoder_plan(state_dict))
-    return set_positions(fill(lambda: CLIPVisionModel(clip), tensors, "image encoder checkpoint")).eval()
-
-
-def set_positions(model: CLIPVisionModel) -> CLIPVisionModel:
-    """Fill the one buffer that checkpoints do not hold, after a build without memory; returns the model."""
-    embeddings = model.embeddings
-    embeddings.position_ids = torch.arange(embeddings.num_positions, device=embeddings.class_embedding.device)[None]
-    return model

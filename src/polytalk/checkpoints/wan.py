@@ -1,6 +1,7 @@
 """The released model's files, opened: for each network how it is built and which tensors fill it.
 
-Names and shapes are compared before any weight is read.
+Names and shapes are compared before any weight is read. `*_from_official` build the networks from tensors in memory.
+Libraries' classes are imported when one is built: they take a second, and the embedded model needs none of them.
 """
 
 from __future__ import annotations
@@ -9,24 +10,28 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from accelerate import init_empty_weights
-from diffusers import AutoencoderKLWan
-from torch import nn
-from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel, Wav2Vec2Config, Wav2Vec2Model
+from accelerate.big_modeling import init_empty_weights
+from torch import Tensor, nn
 
 from polytalk.checkpoints import diffusers_names, layouts
 from polytalk.checkpoints import released_names as official
 from polytalk.checkpoints import sizes as checkpoint_sizes
 from polytalk.checkpoints.checkpoint import Checkpoint, read_index
-from polytalk.checkpoints.fill import check_names
+from polytalk.checkpoints.fill import check_names, load_into
 from polytalk.checkpoints.layouts import Layout, ModelLocation, existing, read_json
+from polytalk.checkpoints.packed import is_quantized, plain_form, with_quantized_layers
 from polytalk.checkpoints.released_names import Plan
 from polytalk.config.index import ModelIndex, released_config
 from polytalk.config.pipeline import PipelineConfig
 from polytalk.errors import PolytalkError
+from polytalk.models.library_internals import tied_weights
 from polytalk.models.transformer import MultiTalkTransformer3DModel
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLWan
+    from transformers import CLIPVisionModel, UMT5EncoderModel
 
 WAN_CLASSES = {
     "transformer": "MultiTalkTransformer3DModel",
@@ -58,8 +63,7 @@ class Part:
         """
         with init_empty_weights(include_buffers=False):
             model = self.build()
-        tied = getattr(model, "_tied_weights_keys", None)
-        extra = set(tied) if isinstance(tied, dict) else set()
+        extra = tied_weights(model)
         wanted = {name: tuple(value.shape) for name, value in model.state_dict().items() if name not in extra}
         found = {name: shape for name, shape in self.tensors.shapes.items() if name not in extra}
         check_names(wanted, found, self.tensors.source)
@@ -160,21 +164,21 @@ def _released_vae(root: Path) -> Part:
     vae = Checkpoint.open(existing(root / layouts.VAE_FILE))
     with _naming(vae):
         wan = official.vae_config(checkpoint_sizes.vae_sizes(vae.shapes))
-    return _part(lambda: AutoencoderKLWan(**wan), vae, official.vae_plan(vae))
+    return _part(lambda: _autoencoder_class()(**wan), vae, official.vae_plan(vae))
 
 
 def _released_text_encoder(root: Path) -> Part:
     text = Checkpoint.open(existing(root / layouts.TEXT_FILE))
     with _naming(text):
         umt5 = official.text_encoder_config(checkpoint_sizes.text_encoder_sizes(text.shapes))
-    return _part(lambda: UMT5EncoderModel(umt5), text, official.text_encoder_plan(text))
+    return _part(lambda: _class("UMT5EncoderModel")(umt5), text, official.text_encoder_plan(text))
 
 
 def _released_image_encoder(root: Path) -> Part:
     image = Checkpoint.open(existing(root / layouts.IMAGE_FILE))
     with _naming(image):
         clip = official.image_encoder_config(checkpoint_sizes.image_encoder_sizes(image.shapes))
-    return _part(lambda: CLIPVisionModel(clip), image, official.image_encoder_plan(image))
+    return _part(lambda: _class("CLIPVisionModel")(clip), image, official.image_encoder_plan(image))
 
 
 def _diffusers_transformer(location: ModelLocation) -> Part:
@@ -194,33 +198,33 @@ def _own_transformer(root: Path) -> Part:
 
 def _library_vae(folder: Path) -> Part:
     config = read_json(folder / "config.json")
-    return Part(lambda: _from_config(AutoencoderKLWan, config, folder), Checkpoint.open(existing(folder)))
+    return Part(lambda: _from_config(_autoencoder_class(), config, folder), Checkpoint.open(existing(folder)))
 
 
 def _library_text_encoder(folder: Path) -> Part:
-    umt5, tensors = _library_config(UMT5Config, folder), Checkpoint.open(existing(folder))
-    return _part(lambda: UMT5EncoderModel(umt5), tensors, diffusers_names.text_encoder_plan(tensors))
+    umt5, tensors = _library_config("UMT5Config", folder), Checkpoint.open(existing(folder))
+    return _part(lambda: _class("UMT5EncoderModel")(umt5), tensors, diffusers_names.text_encoder_plan(tensors))
 
 
 def _library_image_encoder(folder: Path) -> Part:
-    clip, tensors = _library_config(CLIPVisionConfig, folder), Checkpoint.open(existing(folder))
-    return _part(lambda: CLIPVisionModel(clip), tensors, diffusers_names.image_encoder_plan(tensors))
+    clip, tensors = _library_config("CLIPVisionConfig", folder), Checkpoint.open(existing(folder))
+    return _part(lambda: _class("CLIPVisionModel")(clip), tensors, diffusers_names.image_encoder_plan(tensors))
 
 
 def _speech_part(location: ModelLocation) -> Part:
     assert location.speech is not None
-    config = _library_config(Wav2Vec2Config, location.speech)
+    config = _library_config("Wav2Vec2Config", location.speech)
     names = ("model.safetensors", "pytorch_model.bin")
     path = next((location.speech / name for name in names if (location.speech / name).is_file()), None)
     if path is None:
         raise PolytalkError(str(location.speech), f"there is no {' or '.join(names)}", layouts.DOWNLOAD)
     checkpoint = Checkpoint.open(path)
-    return _part(lambda: Wav2Vec2Model(config), checkpoint, diffusers_names.speech_encoder_plan(checkpoint))
+    return _part(lambda: _class("Wav2Vec2Model")(config), checkpoint, diffusers_names.speech_encoder_plan(checkpoint))
 
 
 def _speech_features(folder: Path) -> tuple[int, int]:
     """(layers, channels) of the speech encoder's features."""
-    config = _library_config(Wav2Vec2Config, folder)
+    config = _library_config("Wav2Vec2Config", folder)
     return config.num_hidden_layers, config.hidden_size
 
 
@@ -258,15 +262,11 @@ def _transformer(
 
 def _with_quantized(build: Callable[[], nn.Module], tensors: Checkpoint) -> Callable[[], nn.Module]:
     """`build`, with layers that hold quantised weights where the file has such."""
-    from polytalk.checkpoints.packed import is_quantized, with_quantized_layers
-
     return with_quantized_layers(build, tensors) if is_quantized(tensors) else build
 
 
 def _plain(checkpoint: Checkpoint, path: Path) -> Checkpoint:
     """Without optimum-quanto's packing of names; its map lies beside the file, of the same ending if there are more."""
-    from polytalk.checkpoints.packed import plain_form
-
     folder = path.parent if path.is_file() else path
     maps = sorted(folder.glob("quantization_map*.json"))
     # as published: dit_model_int8 with dit_model_map_int8, quant_model_int8_FusionX with quantization_map_int8_FusionX
@@ -295,15 +295,65 @@ def _stated_config(root: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
-def _library_config(cls: Any, folder: Path) -> Any:
+def _library_config(name: str, folder: Path) -> Any:
     content = read_json(folder / "config.json")
     with _describing(folder):
-        return cls.from_dict(content)
+        return _class(name).from_dict(content)
 
 
 def _from_config(cls: Any, config: Mapping[str, Any], folder: Path) -> Any:
     with _describing(folder):
         return cls.from_config(dict(config))
+
+
+def transformer_from_official(state_dict: Mapping[str, Tensor], config: dict[str, Any]) -> MultiTalkTransformer3DModel:
+    """The network from a released state dict; `config` has the release's keys.
+
+    Raises:
+        PolytalkError: naming tensors that are missing, left over or of another shape; so do the others.
+    """
+    sizes, plan = official.transformer_config(config), official.transformer_plan(state_dict)
+    return _filled(lambda: MultiTalkTransformer3DModel(**sizes), state_dict, plan, "transformer checkpoint")
+
+
+def vae_from_official(state_dict: Mapping[str, Tensor], config: dict[str, Any]) -> AutoencoderKLWan:
+    """Wan2.1_VAE.pth -> diffusers' autoencoder, whose config holds the latents' mean and deviation.
+
+    `config` as in `vae_config`.
+    """
+    sizes, plan = official.vae_config(config), official.vae_plan(state_dict, config.get("num_res_blocks", 2))
+    return _filled(lambda: _autoencoder_class()(**sizes), state_dict, plan, "autoencoder checkpoint")
+
+
+def text_encoder_from_official(state_dict: Mapping[str, Tensor], config: dict[str, Any]) -> UMT5EncoderModel:
+    """models_t5_umt5-xxl-enc-bf16.pth -> transformers' UMT5 encoder; `config` as in `text_encoder_config`."""
+    umt5, plan = official.text_encoder_config(config), official.text_encoder_plan(state_dict)
+    return _filled(lambda: _class("UMT5EncoderModel")(umt5), state_dict, plan, "text encoder checkpoint")
+
+
+def image_encoder_from_official(state_dict: Mapping[str, Tensor], config: dict[str, Any]) -> CLIPVisionModel:
+    """The picture half of the released CLIP -> transformers' CLIP vision model, whose `hidden_states[-2]` is used.
+
+    `config` as in `image_encoder_config`.
+    """
+    clip, plan = official.image_encoder_config(config), official.image_encoder_plan(state_dict)
+    return _filled(lambda: _class("CLIPVisionModel")(clip), state_dict, plan, "image encoder checkpoint")
+
+
+def _filled(build: Callable[[], Any], state_dict: Mapping[str, Tensor], plan: Plan, source: str) -> Any:
+    return load_into(build, official.translate(state_dict, plan), source=source)
+
+
+def _autoencoder_class() -> Any:
+    from diffusers import AutoencoderKLWan
+
+    return AutoencoderKLWan
+
+
+def _class(name: str) -> Any:
+    import transformers
+
+    return getattr(transformers, name)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def _cast_picture(picture: Path | None, preview: Path, *, force: bool) -> None:
     from polytalk.casting.preview import draw_people
     from polytalk.media.image import load_image, save_image
     from polytalk.media.output import check_target
-    from polytalk.scene.formats.files import pretty_json
+    from polytalk.scene.formats.registry import pretty_json
 
     if picture is None:
         raise PolytalkError("picture", "it is missing", "Name a picture of the people, or a `scene`.")
@@ -63,7 +63,7 @@ def _cast_scene(request: GenerateRequest, save: Path | None, *, quiet: bool, for
     from polytalk.generation.generate import look_ahead
     from polytalk.media.image import save_image
     from polytalk.media.output import check_target
-    from polytalk.scene.formats.files import pretty_json
+    from polytalk.scene.formats.registry import pretty_json
 
     assert request.preview is not None
     for path, may in ((save, request.force), (request.preview, force_preview)):

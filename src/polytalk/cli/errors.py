@@ -20,6 +20,8 @@ from polytalk.config.knobs import knobs_of
 from polytalk.errors import PolytalkError
 
 _KNOB = re.compile(r"`(?P<name>\w+)(=(?P<value>[^`]+))?`")
+_OWN = {"gpu": "--gpu", "ram": "--ram", "voice": "--voice", "config": "--config"}
+"""Options of single commands that are no knobs, by the field that errors name."""
 _QUOTES = "\"'"
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -106,7 +108,7 @@ def in_options(error: PolytalkError) -> str:
     from polytalk.generation.request import GenerateRequest
 
     knobs = {entry.name: entry for entry in knobs_of(GenerateRequest) if entry.knob.command_line}
-    field = knobs[error.field].flag if error.field in knobs else error.field
+    field = knobs[error.field].flag if error.field in knobs else _OWN.get(error.field, error.field)
 
     def option(found: re.Match[str]) -> str:
         name, value = found["name"], found["value"]

@@ -182,7 +182,7 @@ def evaluate_faces(
     as_json: Json = False,
 ) -> None:
     """How many people are found, and how exactly: in held-out drawn scenes, and in pictures whose people one counts."""
-    from polytalk.scene.formats.files import pretty_json
+    from polytalk.scene.formats.registry import pretty_json
 
     with needs_extra("train"):
         from polytalk.evaluation.reports.faces import counted_pictures, run

@@ -59,10 +59,12 @@ def _compute() -> list[tuple[str, str]]:
     started = time.monotonic()
     import torch
 
-    from polytalk.acceleration.precision import bfloat16_speedup, choose_device, choose_dtype
+    from polytalk.acceleration.precision import BFLOAT16_FLAG, choose_device, choose_dtype
 
     seconds = time.monotonic() - started
-    devices = [f"cpu ({torch.get_num_threads()} threads, bfloat16 {bfloat16_speedup():.1f}× as fast as float32)"]
+    cpu_dtype = choose_dtype(None, torch.device("cpu"))
+    reason = f"{'has' if cpu_dtype is torch.bfloat16 else 'lacks'} {BFLOAT16_FLAG}"
+    devices = [f"cpu ({torch.get_num_threads()} threads, {str(cpu_dtype).removeprefix('torch.')}: it {reason})"]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         devices.append(f"cuda:{index} {properties.name}, {properties.total_memory / 2**30:.0f} GB")

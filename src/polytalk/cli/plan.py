@@ -61,7 +61,7 @@ def plan_as_dict(plan: Plan) -> dict[str, Any]:
 
 
 def _candidate_as_dict(candidate: Candidate) -> dict[str, Any]:
-    memory, duration = candidate.footprint, candidate.duration
+    memory, duration = candidate.memory, candidate.duration
     return {
         "options": in_flags(candidate.options),
         "clip_frames": candidate.clip_frames,
@@ -128,7 +128,7 @@ def _ways(plan: Plan) -> Table:
         marks = ["asked"] if candidate is plan.asked else []
         marks += ["chosen"] if candidate is plan.chosen else []
         marks += [] if candidate.fits else ["does not fit"]
-        memory, duration = candidate.footprint, candidate.duration
+        memory, duration = candidate.memory, candidate.duration
         vram = () if on_cpu else (f"{memory.device / _GIB:.1f} GiB",)
         table.add_row(
             in_flags(candidate.options),

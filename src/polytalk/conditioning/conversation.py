@@ -87,7 +87,8 @@ def _soundtrack(scene: Scene, read: SoundReader) -> Sound | None:
     if given is None:
         return None
     if isinstance(given, tuple):
-        return read(*given, "soundtrack")
+        samples, rate = given
+        return read(samples, rate, "soundtrack")
     return read(given, None, "soundtrack")
 
 

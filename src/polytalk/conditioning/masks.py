@@ -93,11 +93,6 @@ def person_masks(boxes: Sequence[Box], fit: PictureFit, stride: int = SPATIAL_ST
     return masks
 
 
-def background_mask(masks: torch.Tensor) -> torch.Tensor:
-    """Where nobody is: the complement of the union of masks (people, ...), bool (...)."""
-    return ~masks.any(dim=0)
-
-
 def save_masks(path: str | Path, pixels: np.ndarray, masks: torch.Tensor, *, force: bool = False) -> None:
     """Write the picture with everybody's mask in a colour of its own and the speaker's number, to see who is where.
 

@@ -11,9 +11,8 @@ import dataclasses
 import inspect
 import math
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -146,16 +145,22 @@ def takes_knobs_of(*sources: type) -> Callable[[Settings], Settings]:
     return add
 
 
-@cache
 def knobs_of(settings: type) -> tuple[KnobField, ...]:
     """The knobs of a settings object, in the order of its fields."""
+    if settings not in _FOUND:
+        _FOUND[settings] = tuple(_find(settings))
+    return _FOUND[settings]
+
+
+_FOUND: dict[type, tuple[KnobField, ...]] = {}
+
+
+def _find(settings: type) -> Iterator[KnobField]:
     hints = get_type_hints(settings)
-    found = []
     for entry in fields(settings):
         if _KEY in entry.metadata:
             default = None if entry.default is dataclasses.MISSING else entry.default
-            found.append(KnobField(entry.name, hints[entry.name], default, entry.metadata[_KEY]))
-    return tuple(found)
+            yield KnobField(entry.name, hints[entry.name], default, entry.metadata[_KEY])
 
 
 def check_knobs(settings: Any) -> None:

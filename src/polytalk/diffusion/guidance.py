@@ -13,8 +13,8 @@ from polytalk.diffusion.adaptive import AdaptiveProjection, ProjectedDifference
 from polytalk.errors import PolytalkError
 
 
-class Branch(Enum):
-    """What the network is told in one prediction."""
+class GuidancePass(Enum):
+    """One prediction of the network, and what it is conditioned on."""
 
     FULL = "full"
     """The prompt and the people's voices."""
@@ -28,12 +28,12 @@ class Branch(Enum):
     @property
     def has_text(self) -> bool:
         """Whether this prediction sees the prompt."""
-        return self in (Branch.FULL, Branch.DROP_AUDIO)
+        return self in (GuidancePass.FULL, GuidancePass.DROP_AUDIO)
 
     @property
     def has_audio(self) -> bool:
         """Whether this prediction hears the voices."""
-        return self in (Branch.FULL, Branch.DROP_TEXT)
+        return self in (GuidancePass.FULL, GuidancePass.DROP_TEXT)
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ class Guidance:
             if not (scale >= 0 and math.isfinite(scale)):
                 raise PolytalkError(field, f"a scale of {scale}", "Give 1 (off) or a larger number, e.g. 4.")
 
-    def branches(self) -> tuple[Branch, ...]:
+    def passes(self) -> tuple[GuidancePass, ...]:
         """The predictions that `GuidedClip.combine` needs, the full one first."""
         text, audio = not math.isclose(self.text_scale, 1), not math.isclose(self.audio_scale, 1)
         if not text:
-            return (Branch.FULL, Branch.DROP_AUDIO) if audio else (Branch.FULL,)
+            return (GuidancePass.FULL, GuidancePass.DROP_AUDIO) if audio else (GuidancePass.FULL,)
         if not audio:
-            return (Branch.FULL, Branch.DROP_TEXT)
+            return (GuidancePass.FULL, GuidancePass.DROP_TEXT)
         if self.adaptive is None and math.isclose(self.text_scale, self.audio_scale):
-            return (Branch.FULL, Branch.DROP_TEXT_AND_AUDIO)
-        return (Branch.FULL, Branch.DROP_TEXT, Branch.DROP_TEXT_AND_AUDIO)
+            return (GuidancePass.FULL, GuidancePass.DROP_TEXT_AND_AUDIO)
+        return (GuidancePass.FULL, GuidancePass.DROP_TEXT, GuidancePass.DROP_TEXT_AND_AUDIO)
 
     def start_clip(self) -> GuidedClip:
         """Fresh state (momentum) for the steps of one clip."""
@@ -86,24 +86,24 @@ class GuidedClip:
         self._projected = [ProjectedDifference(settings) for _ in self._differences] if settings else None
 
     @staticmethod
-    def _ladder(guidance: Guidance) -> list[tuple[float, Branch, Branch]]:
+    def _ladder(guidance: Guidance) -> list[tuple[float, GuidancePass, GuidancePass]]:
         """(scale, stronger, weaker) down from the full prediction; each step down loses one condition."""
-        branches = guidance.branches()
-        if len(branches) == 1:
+        passes = guidance.passes()
+        if len(passes) == 1:
             return []
-        if len(branches) == 2:
-            scale = guidance.text_scale if branches[1] is not Branch.DROP_AUDIO else guidance.audio_scale
-            return [(scale, branches[0], branches[1])]
-        full, drop_text, uncond = branches
+        if len(passes) == 2:
+            scale = guidance.text_scale if passes[1] is not GuidancePass.DROP_AUDIO else guidance.audio_scale
+            return [(scale, passes[0], passes[1])]
+        full, drop_text, uncond = passes
         return [(guidance.text_scale, full, drop_text), (guidance.audio_scale, drop_text, uncond)]
 
-    def combine(self, predictions: Mapping[Branch, Tensor]) -> Tensor:
-        """One velocity from the branches' predictions, each (B, C, F, H, W).
+    def combine(self, predictions: Mapping[GuidancePass, Tensor]) -> Tensor:
+        """One velocity from the passes' predictions, each (B, C, F, H, W).
 
         Raises:
-            KeyError: when a branch that `Guidance.branches` names is missing.
+            KeyError: when one that `Guidance.passes` names is missing.
         """
-        full = predictions[Branch.FULL]
+        full = predictions[GuidancePass.FULL]
         velocity = full
         for index, (scale, stronger, weaker) in enumerate(self._differences):
             difference = predictions[stronger] - predictions[weaker]

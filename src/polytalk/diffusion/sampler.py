@@ -18,7 +18,7 @@ StepCallback = Callable[[int, Tensor, Tensor], None]
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceLatents:
     """A video that sampling starts from and keeps in part: video-to-video with masked blending (RePaint, arXiv
     2201.09865, and Blended Latent Diffusion, arXiv 2206.02779, without their resampling)."""
 
@@ -55,7 +55,7 @@ def sample(
     schedule: FlowMatchingSchedule,
     *,
     known: Tensor | None = None,
-    source: Source | None = None,
+    source: SourceLatents | None = None,
     generator: torch.Generator | None = None,
     callback: StepCallback | None = None,
 ) -> Tensor:
@@ -113,7 +113,7 @@ def _overwrite(latents: Tensor, known: Tensor | None, timestep: Tensor, generato
     return torch.cat([add_noise(known, noise, timestep), latents[:, :, known.shape[2] :]], dim=2)
 
 
-def _check_source(source: Source | None, noise: Tensor, schedule: FlowMatchingSchedule) -> None:
+def _check_source(source: SourceLatents | None, noise: Tensor, schedule: FlowMatchingSchedule) -> None:
     if source is None:
         if schedule.strength < 1:
             problem = f"{schedule.strength} leaves part of a source, and there is none"

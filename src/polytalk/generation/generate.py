@@ -42,7 +42,7 @@ from polytalk.pipeline.multitalk import MultiTalkPipeline
 from polytalk.pipeline.output import ClipOutput
 from polytalk.pipeline.prepare import PreparedScene
 from polytalk.pipeline.resume.folder import WorkFolder
-from polytalk.planning.model_sizes import describe_model
+from polytalk.planning.describe import describe_model
 from polytalk.units import FPS, Size
 
 
@@ -130,7 +130,7 @@ class _Run:
         self.work = None if folder is None else WorkFolder(folder, resume=request.resume, redo=request.redo)
         if request.explain is not None:
             explain_folder(request.explain, force=request.force)
-        if request.fit and request.parallel is not None:
+        if request.fit and request.options().parallel is not None:
             raise PolytalkError("fit", "it plans for one process", "Give the levers yourself; see polytalk plan.")
 
     def check_targets(self) -> None:

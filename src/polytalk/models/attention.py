@@ -6,7 +6,7 @@ Every attention of the network goes through :func:`attend`. PyTorch's own kernel
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +14,8 @@ from diffusers.models.attention import AttentionModuleMixin
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import Tensor, nn
 
-from polytalk.models.reference_map import reference_attention_map
-from polytalk.models.token_shard import TokenShard
+from polytalk.models.label_rope import reference_attention_map
+from polytalk.models.library_internals import AttentionChoices
 
 MATMUL = "matmul"
 
@@ -58,19 +58,6 @@ class ContextKeyValues(NamedTuple):
     """(B, F, P * audio tokens, heads, d), rotated to the people's labels when there are several people"""
     audio_value: Tensor
     """as `audio_key`, not rotated"""
-
-
-class ContextBranches(NamedTuple):
-    """Keys and values of one block for each sample of a batch by itself, which may share tensors and hear different
-    numbers of people. For whoever runs a block's samples one after the other."""
-
-    samples: tuple[ContextKeyValues, ...]
-    """one per sample, of batch 1"""
-
-    @property
-    def audio_key(self) -> Tensor:
-        """Of the first sample."""
-        return self.samples[0].audio_key
 
 
 def rotate(x: Tensor, rotary: Rotary) -> Tensor:
@@ -124,12 +111,36 @@ def _plain_products_are_faster(query: Tensor, key: Tensor) -> bool:
     return not keeps_scores or query.shape[:3].numel() * key.shape[1] <= LARGEST_SAVED_SCORES
 
 
-class AttentionProcessor:
-    """Carries the choices made from outside: diffusers' `set_attention_backend` and context parallelism set these."""
+class TokenShard(Protocol):
+    """What the network asks of whoever divides its video tokens over ranks: one rank's share, a contiguous range that
+    may begin or end inside a latent frame.
 
-    _attention_backend = None
-    _parallel_config = None
-    _token_shard: TokenShard | None = None
+    Almost all of the network treats every token alike. What does not: self-attention (diffusers' context parallelism),
+    the reference attention map (looks at the first frame's keys, wherever they are), the labels (normalised by the
+    extremes over all tokens) and audio cross-attention (each token hears its own latent frame).
+    """
+
+    start: int
+    """First token held here."""
+    stop: int
+    """Token after the last one held here."""
+    total: int
+    """L, the tokens of all ranks."""
+
+    def first_tokens(self, local: Tensor, count: int) -> Tensor:
+        """The video's first `count` tokens (B, count, ...) from the ranks' own (B, stop - start, ...)."""
+
+    def extremes(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Smallest and largest over all ranks, element by element."""
+
+    def gather(self, local: Tensor, dim: int) -> Tensor:
+        """All ranks' tokens, joined along `dim`, on every rank."""
+
+
+class AttentionProcessor(AttentionChoices):
+    """Carries the choices made from outside: the kernel, and how tokens are divided over ranks."""
+
+    token_shard: TokenShard | None = None
     """which of the video's tokens are here; None = all of them"""
 
 
@@ -160,15 +171,15 @@ class SelfAttentionProcessor(AttentionProcessor):
                 reference_map = reference_attention_map(
                     query, self._first_tokens(key, reference_masks.shape[-1]), reference_masks, self._attend_reference
                 )
-        hidden_states = attend(query, key, value, self._attention_backend, self._parallel_config)
+        hidden_states = attend(query, key, value, self.backend, self.parallel_config)
         return attn.to_out[1](attn.to_out[0](hidden_states.flatten(2).to(query.dtype))), reference_map
 
     def _first_tokens(self, key: Tensor, count: int) -> Tensor:
-        return key[:, :count] if self._token_shard is None else self._token_shard.first_tokens(key, count)
+        return key[:, :count] if self.token_shard is None else self.token_shard.first_tokens(key, count)
 
     def _attend_reference(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         # by the kernel that forms no matrix of scores, whatever was asked for, where gradients would keep it
-        backend = None if self._attention_backend == MATMUL else self._attention_backend
+        backend = None if self.backend == MATMUL else self.backend
         return attend(query, key, value, backend)
 
 
@@ -181,10 +192,10 @@ class ContextAttentionProcessor(AttentionProcessor):
         """(B, L, D) -> (B, L, D)."""
         context = encoder_hidden_states
         query = attn.norm_q(attn.to_q(hidden_states)).unflatten(-1, (attn.heads, -1))
-        out = attend(query, context.text_key, context.text_value, self._attention_backend)
+        out = attend(query, context.text_key, context.text_value, self.backend)
         if context.image_key is not None:
             assert context.image_value is not None
-            out = out + attend(query, context.image_key, context.image_value, self._attention_backend)
+            out = out + attend(query, context.image_key, context.image_value, self.backend)
         return attn.to_out[1](attn.to_out[0](out.flatten(2).to(query.dtype)))
 
 
@@ -208,7 +219,8 @@ class AudioCrossAttention(nn.Module, AttentionModuleMixin):
         self.to_k = nn.Linear(audio_dim, dim)
         self.to_v = nn.Linear(audio_dim, dim)
         self.to_out = nn.Linear(dim, dim)
-        self.set_processor(AttentionProcessor())  # type: ignore[operator]  # a mixin that annotates nothing
+        mixin: Any = self
+        mixin.set_processor(AttentionProcessor())
 
     def project(self, audio: Tensor, rotary: Rotary | None) -> tuple[Tensor, Tensor]:
         """Audio tokens (B, F, P, N, audio_dim) -> keys, rotated by `rotary`, and values (B, F, P * N, heads, d)."""
@@ -222,7 +234,7 @@ class AudioCrossAttention(nn.Module, AttentionModuleMixin):
         query = self.to_q(hidden_states).unflatten(-1, (self.heads, -1))
         if rotary is not None:
             query = rotate(query, rotary)
-        shard, length, front = processor._token_shard, query.shape[1], 0
+        shard, length, front = processor.token_shard, query.shape[1], 0
         if shard is not None:  # the frames that these tokens belong to, the first and the last filled up with zeros
             size = shard.total // frames
             begin, end = shard.start // size, -(-shard.stop // size)
@@ -231,7 +243,7 @@ class AudioCrossAttention(nn.Module, AttentionModuleMixin):
             frames = end - begin
         # latent frames become batch entries, so that a frame sees its own sound alone
         query = query.unflatten(1, (frames, -1)).flatten(0, 1)
-        out = attend(query, key.flatten(0, 1), value.flatten(0, 1), processor._attention_backend)
+        out = attend(query, key.flatten(0, 1), value.flatten(0, 1), processor.backend)
         out = out.flatten(2).unflatten(0, (-1, frames)).flatten(1, 2)
         return self.to_out(out[:, front : front + length].to(query.dtype))
 
@@ -266,6 +278,12 @@ def rotary_angles(positions: Tensor, dim: int, theta: float = 10000.0) -> Tensor
     """Angles (..., dim / 2) in float32 of real-valued `positions` (...)."""
     steps = torch.arange(0, dim, 2, device=positions.device, dtype=torch.float32)
     return positions.float()[..., None] * theta ** (-steps / dim)
+
+
+def label_rotary(labels: Tensor, head_dim: int) -> Rotary:
+    """Tables (..., L, 1, head_dim / 2) that rotate tokens to their real-valued `labels` (..., L)."""
+    angle = rotary_angles(labels, head_dim)[..., None, :]
+    return Rotary(angle.cos(), angle.sin())
 
 
 def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:

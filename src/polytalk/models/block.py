@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
 from diffusers.models.attention import FeedForward
 from diffusers.models.normalization import FP32LayerNorm
 from diffusers.models.transformers.transformer_wan import WanAttention
@@ -15,16 +15,25 @@ from torch import Tensor, nn
 from polytalk.models.attention import (
     AudioCrossAttention,
     ContextAttentionProcessor,
-    ContextBranches,
     ContextKeyValues,
     ContextTokens,
     Rotary,
     SelfAttentionProcessor,
+    TokenShard,
+    label_rotary,
     layer_norm,
     rounded_layer_norm,
 )
-from polytalk.models.label_rope import label_rotary, video_labels
-from polytalk.models.token_shard import TokenShard
+from polytalk.models.conditioning import ContextPasses
+from polytalk.models.label_rope import video_labels
+from polytalk.models.library_internals import acts_like_forward, know_as_block
+
+
+class KeptMap:
+    """Where a block leaves its reference map when it is asked for, so that it returns video tokens and nothing else."""
+
+    reference_map: Tensor
+    """(B, P + 1, L), with gradient; there once the block has run"""
 
 
 class MultiTalkTransformerBlock(nn.Module):
@@ -58,7 +67,12 @@ class MultiTalkTransformerBlock(nn.Module):
         self.ffn = FeedForward(dim, inner_dim=ffn_dim, activation_fn="gelu-approximate")
         self.scale_shift_table = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
 
-    def _project_context(self, tokens: ContextTokens) -> ContextKeyValues:
+    @acts_like_forward
+    def project_context(self, tokens: ContextTokens) -> ContextKeyValues:
+        """Keys and values of text, picture and sound, which are the same at every step."""
+        return self._keys_and_values(tokens)
+
+    def _keys_and_values(self, tokens: ContextTokens) -> ContextKeyValues:
         attn = self.attn2
         if attn.fused_projections:
             key, value = attn.to_kv(tokens.text).chunk(2, dim=-1)
@@ -82,47 +96,44 @@ class MultiTalkTransformerBlock(nn.Module):
 
     def forward(
         self,
-        hidden_states: Tensor | None,
+        hidden_states: Tensor,
         context: ContextTokens | ContextKeyValues,
-        temb: Tensor | None = None,
+        temb: Tensor,
         rotary_emb: Rotary | None = None,
         reference_masks: Tensor | None = None,
         given_labels: Tensor | None = None,
         binds: Tensor | None = None,
-        return_map: bool = False,
-    ) -> Tensor | tuple[Tensor, Tensor] | ContextKeyValues:
-        """One block.
+        *,
+        kept: KeptMap | None = None,
+    ) -> Tensor:
+        """One block: video tokens (B, L, D) to the same.
 
         Args:
-            hidden_states: (B, L, D) video tokens. None: only the keys and values of `context` are wanted; asked for
-                through this call so that whatever brings a block's weights (offload, sharding) sees it.
-            context: tokens to attend to, or this block's keys and values of them.
+            hidden_states: (B, L, D) video tokens.
+            context: tokens to attend to, or this block's keys and values of them (see `project_context`).
             temb: (B, 6, D) modulation from the timestep.
             rotary_emb: rotary tables of the video tokens.
             reference_masks: (B, P + 1, L / F) bool, or None where no map is needed.
             given_labels: (B, L) labels that override the map's; NaN keeps the map's.
             binds: (B,) bool, False for samples that hear one person and must not be rotated.
-            return_map: also return the reference map (B, P + 1, L), with gradient.
+            kept: takes the reference map, where it is wanted.
         """
         if isinstance(context, ContextTokens):
-            context = self._project_context(context)
-        if hidden_states is None:
-            return context
-        assert temb is not None
+            context = self._keys_and_values(context)
         dtype = hidden_states.dtype
         modulation = (self.scale_shift_table.float() + temb.float()).chunk(6, dim=1)
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation
 
         normed = (layer_norm(hidden_states, self.norm1) * (1 + scale) + shift).to(dtype)
         attended, reference_map = self.attn1(
-            normed, rotary_emb=rotary_emb, reference_masks=reference_masks, map_needs_grad=return_map
+            normed, rotary_emb=rotary_emb, reference_masks=reference_masks, map_needs_grad=kept is not None
         )
         hidden_states = (hidden_states.float() + attended * gate).to(dtype)
 
         normed = rounded_layer_norm(hidden_states, self.norm2)
         hidden_states = hidden_states + self.attn2(normed, context)
 
-        shard = self.attn1.processor._token_shard
+        shard = self.attn1.processor.token_shard
         labels = _labels(reference_map, reference_masks, given_labels, binds, shard)
         head_dim = hidden_states.shape[-1] // self.audio_attn.heads
         normed = rounded_layer_norm(hidden_states, self.norm_audio)
@@ -131,9 +142,9 @@ class MultiTalkTransformerBlock(nn.Module):
 
         normed = (layer_norm(hidden_states, self.norm3) * (1 + ffn_scale) + ffn_shift).to(dtype)
         hidden_states = (hidden_states.float() + self.ffn(normed) * ffn_gate).to(dtype)
-        if return_map:
+        if kept is not None:
             assert reference_map is not None
-            return hidden_states, reference_map if shard is None else shard.gather(reference_map, -1)
+            kept.reference_map = reference_map if shard is None else shard.gather(reference_map, -1)
         return hidden_states
 
 
@@ -144,7 +155,9 @@ def _labels(
     binds: Tensor | None,
     shard: TokenShard | None,
 ) -> Tensor | None:
-    labels = None if reference_map is None or masks is None else video_labels(reference_map, masks, shard)
+    labels = None
+    if reference_map is not None and masks is not None:
+        labels = video_labels(reference_map, masks, None if shard is None else shard.extremes)
     if labels is not None and given is not None:
         labels = torch.where(given.isnan(), labels, given)
     elif labels is None:
@@ -155,13 +168,17 @@ def _labels(
 class BlockStack(nn.ModuleList):
     """The blocks, run one after the other by a call of their own: what wraps that call can leave them all out."""
 
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[MultiTalkTransformerBlock]: ...
+
     gradient_checkpointing = False
     _gradient_checkpointing_func: Any = None
 
     def forward(
         self,
         hidden_states: Tensor,
-        contexts: Sequence[ContextTokens | ContextKeyValues | ContextBranches],
+        contexts: Sequence[ContextTokens | ContextKeyValues | ContextPasses],
         temb: Tensor,
         rotary_emb: Rotary,
         reference_masks: Tensor | None,
@@ -172,26 +189,22 @@ class BlockStack(nn.ModuleList):
         """All blocks.
 
         Args:
-            contexts: one per block; `ContextBranches` where a hook runs the samples one after the other.
+            contexts: one per block; `ContextPasses` where a hook runs the samples one after the other.
             map_blocks: blocks whose reference maps are returned.
             others: as in `MultiTalkTransformerBlock.forward`.
 
         Returns:
             Video tokens (B, L, D) and the maps asked for, each (B, P + 1, L), in the blocks' order.
         """
-        maps = []
+        maps = {index: KeptMap() for index in sorted(map_blocks)}
         for index, (block, context) in enumerate(zip(self, contexts, strict=True)):
-            needs_map = index in map_blocks
-            arguments = (context, temb, rotary_emb, reference_masks, given_labels, binds, needs_map)
+            run = partial(block, kept=maps.get(index))
+            arguments = (hidden_states, context, temb, rotary_emb, reference_masks, given_labels, binds)
             if torch.is_grad_enabled() and self.gradient_checkpointing:
-                hidden_states = self._gradient_checkpointing_func(block, hidden_states, *arguments)
+                hidden_states = self._gradient_checkpointing_func(run, *arguments)
             else:
-                hidden_states = block(hidden_states, *arguments)
-            if needs_map:
-                hidden_states, reference_map = hidden_states
-                maps.append(reference_map)
-        return hidden_states, maps
+                hidden_states = run(*arguments)
+        return hidden_states, [kept.reference_map for kept in maps.values()]
 
 
-# lets diffusers' step caches skip blocks
-TransformerBlockRegistry.register(MultiTalkTransformerBlock, TransformerBlockMetadata(return_hidden_states_index=0))
+know_as_block(MultiTalkTransformerBlock)

@@ -1,8 +1,7 @@
 """What Polytalk uses of its libraries beyond their public names: touched here and, a test sees to it, nowhere else.
 
-Tested with PyTorch 2.13, diffusers 0.42, transformers 5.24 and torch's FSDP2 of the same version. When one of them moves
-a name, this file has to be mended. Attributes that a library reads from our classes (`_no_split_modules`, ...) are
-declared in those classes.
+Tested with PyTorch 2.13, diffusers 0.42 and transformers 5.24. When one of them moves a name, this file is to be
+mended. What a library reads from our classes (`_no_split_modules`, ...) is declared in those classes.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 def processor_has(flag: str) -> bool:
     """Whether the processor has an instruction set, by Linux's name of it ("amx_bf16"); False where nobody knows."""
-    if hasattr(torch.cpu, "get_capabilities"):  # since PyTorch 2.12, on every system
+    if hasattr(torch.cpu, "get_capabilities"):  # newer PyTorch knows on every system
         known = torch.cpu.get_capabilities()
         if flag in known:
             return bool(known[flag])
@@ -77,7 +76,7 @@ def acts_like_forward(method: Method) -> Method:
             output = hook.post_forward(self, output)
         return output
 
-    called.acts_like_forward = True  # type: ignore[attr-defined]
+    called.__dict__["acts_like_forward"] = True
     return cast(Method, called)
 
 
@@ -179,7 +178,7 @@ def flash_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 class ConvertsItself(nn.Module):
     """A module that says itself what becomes of its tensors when the model is moved or cast."""
 
-    def convert(self, change: Callable[[Tensor], Tensor], as_usual: Callable[[Callable[[Tensor], Tensor]], Any]) -> None:
+    def convert(self, change: Callable[[Tensor], Tensor], as_usual: Callable[..., Any]) -> None:
         """Change the module's tensors.
 
         Args:

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from polytalk.models.library_internals import ConvertsItself
+
 SCALE_SUFFIX = "_scale"
 """What follows a weight's name in the name of its scales."""
 INT4_GROUP = 64
@@ -27,7 +29,7 @@ INT4_GROUP = 64
 Layer = TypeVar("Layer", bound="QuantizedLinear")
 
 
-class QuantizedLinear(nn.Linear, ABC):
+class QuantizedLinear(ConvertsItself, nn.Linear, ABC):
     """A linear layer with packed weights; subclasses say how they are packed.
 
     Attributes beside those of `nn.Linear` (whose `weight` holds the packed integers, without gradient):
@@ -62,13 +64,12 @@ class QuantizedLinear(nn.Linear, ABC):
     def _bias(self, dtype: torch.dtype) -> Tensor | None:
         return None if self.bias is None else self.bias.to(dtype)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        # casting the model to bfloat16 must not round the scales
+    def convert(self, change: Callable[[Tensor], Tensor], as_usual: Callable[..., Any]) -> None:
+        """Change all but the format of the scales, which casting the model to bfloat16 must not round."""
         scale = self.weight_scale
-        super()._apply(fn, recurse)
+        as_usual(change)
         if scale is not None and self.weight_scale.dtype != scale.dtype:
             self.weight_scale = scale.to(self.weight_scale.device)
-        return self
 
 
 class Int8Linear(QuantizedLinear):

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.loaders import FromOriginalModelMixin, PeftAdapterMixin
+from diffusers.loaders.peft import PeftAdapterMixin
 from diffusers.models.attention import AttentionMixin
 from diffusers.models.cache_utils import CacheMixin
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.normalization import FP32LayerNorm
 from diffusers.models.transformers.transformer_wan import WanTimeTextImageEmbedding
-from diffusers.utils import BaseOutput
+from diffusers.utils.outputs import BaseOutput
 from torch import Tensor, nn
 
 from polytalk.errors import PolytalkError
-from polytalk.models.attention import ContextBranches, ContextKeyValues, ContextTokens, RotaryEmbedding3D, layer_norm
+from polytalk.models.attention import ContextKeyValues, ContextTokens, RotaryEmbedding3D, label_rotary, layer_norm
 from polytalk.models.audio_adapter import AudioAdapter
 from polytalk.models.block import BlockStack, MultiTalkTransformerBlock
-from polytalk.models.label_rope import class_labels, label_rotary
-from polytalk.models.reference_map import class_masks, winning_class
+from polytalk.models.conditioning import Conditioning, ContextPasses
+from polytalk.models.label_rope import class_labels, class_masks, winning_class
+from polytalk.models.library_internals import acts_like_forward
 
 SMALLEST_SIGMA = 1e-3
 """Noise level below which a clean prediction is no longer turned into a velocity by division."""
@@ -42,94 +43,7 @@ class MultiTalkTransformerOutput(BaseOutput):
     """per block, (B, F, H / 2, W / 2) int64: the class (person, or P for the background) read from the block's map"""
 
 
-@dataclass(frozen=True)
-class Conditioning:
-    """All that depends on text, picture or sound alone: each block's keys and values. Made once per clip by
-    `MultiTalkTransformer3DModel.prepare_conditioning`, used at every step."""
-
-    blocks: tuple[ContextKeyValues | ContextBranches, ...]
-    """one entry per block"""
-    people: int
-    """voices the audio keys hold"""
-    binds: Tensor | None = None
-    """(B,) bool: samples whose labels matter; None = all of them, if there are several people"""
-
-    @staticmethod
-    def concatenate(parts: Sequence[Conditioning]) -> Conditioning:
-        """Stack conditionings along the batch, e.g. the branches of guidance.
-
-        A one-person branch beside many-people ones has its voice repeated: attention over identical copies equals
-        attention over one, and its samples are not rotated.
-        """
-        people = _common_people(parts)
-        blocks = []
-        for entries in zip(*(part.blocks for part in parts), strict=True):
-            voices = [_repeat_voice(kv, people // part.people) for kv, part in zip(entries, parts, strict=True)]
-            columns = zip(*voices, strict=True)
-            stacked: list[Any] = [None if column[0] is None else torch.cat(column) for column in columns]
-            blocks.append(ContextKeyValues(*stacked))
-        return Conditioning(tuple(blocks), people, _binds(parts, people))
-
-    @staticmethod
-    def side_by_side(parts: Sequence[Conditioning], home: torch.device | None = None) -> Conditioning:
-        """Like `concatenate`, for blocks that run their samples one after the other: nothing is copied or repeated.
-
-        Args:
-            parts: conditionings of batch 1.
-            home: where the keys and values wait, pinned for a GPU, until a block brings its own; None leaves them.
-        """
-        people = _common_people(parts)
-        moved: dict[int, Tensor] = {}
-
-        def settle(tensor: Tensor | None) -> Tensor | None:
-            if tensor is None or home is None or tensor.device == home:
-                return tensor
-            if id(tensor) not in moved:  # branches share tensors
-                waiting = torch.empty_like(tensor, device=home, pin_memory=tensor.is_cuda)
-                moved[id(tensor)] = waiting.copy_(tensor)
-            return moved[id(tensor)]
-
-        blocks: list[ContextBranches] = []
-        for entries in zip(*(part.blocks for part in parts), strict=True):
-            samples = [[settle(tensor) for tensor in entry] for entry in entries]
-            blocks.append(ContextBranches(tuple(ContextKeyValues._make(sample) for sample in samples)))
-        return Conditioning(tuple(blocks), people, _binds(parts, people))
-
-    def sharing(self, other: Conditioning, *, text: bool, image: bool, audio: bool) -> Conditioning:
-        """The same with the tensors of `other` for what both were made of."""
-        names = ["text"] * text + ["image"] * image + ["audio"] * audio
-        fields = [f"{name}_{kind}" for name in names for kind in ("key", "value")]
-        pairs: Any = zip(self.blocks, other.blocks, strict=True)
-        blocks = tuple(own._replace(**{field: getattr(its, field) for field in fields}) for own, its in pairs)
-        return replace(self, blocks=blocks)
-
-
-def _common_people(parts: Sequence[Conditioning]) -> int:
-    people = max(part.people for part in parts)
-    if any(part.people not in (1, people) for part in parts):
-        found = sorted({part.people for part in parts})
-        raise PolytalkError("conditioning", f"branches have {found} people", "Give 1 or one common number.")
-    return people
-
-
-def _binds(parts: Sequence[Conditioning], people: int) -> Tensor | None:
-    return torch.cat([_binding_samples(part) for part in parts]) if people > 1 else None
-
-
-def _repeat_voice(kv: ContextKeyValues, times: int) -> ContextKeyValues:
-    repeats = (1, 1, times, 1, 1)
-    return kv._replace(audio_key=kv.audio_key.repeat(repeats), audio_value=kv.audio_value.repeat(repeats))
-
-
-def _binding_samples(part: Conditioning) -> Tensor:
-    first: Any = part.blocks[0]
-    key = first.text_key
-    return key.new_full(key.shape[:1], part.people > 1, dtype=torch.bool) if part.binds is None else part.binds
-
-
-class MultiTalkTransformer3DModel(
-    ModelMixin, ConfigMixin, PeftAdapterMixin, FromOriginalModelMixin, CacheMixin, AttentionMixin
-):
+class MultiTalkTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):
     """The transformer of MultiTalk (arXiv 2505.22647). The defaults are the released 14B model.
 
     Args:
@@ -188,7 +102,8 @@ class MultiTalkTransformer3DModel(
         if prediction_type not in ("velocity", "reference_change"):
             raise PolytalkError("prediction_type", f"is {prediction_type!r}", 'Use "velocity" or "reference_change".')
         dim = num_attention_heads * attention_head_dim
-        patch_size = tuple(patch_size)  # type: ignore[assignment]  # a list when read from JSON
+        frames, rows, columns = patch_size  # a list when read from JSON
+        patch_size = (frames, rows, columns)
         self.rope = RotaryEmbedding3D(attention_head_dim, patch_size)
         self.patch_embedding = nn.Conv3d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
         self.video_tokens = nn.Identity()
@@ -209,16 +124,7 @@ class MultiTalkTransformer3DModel(
             nn.init.zeros_(self.proj_out.weight)
             nn.init.zeros_(self.proj_out.bias)
 
-    @classmethod
-    def from_official(cls, state_dict: dict[str, Tensor], config: dict[str, Any]) -> MultiTalkTransformer3DModel:
-        """Build from the released names; `config` has the release's keys. Weights are taken over, not copied.
-
-        Raises PolytalkError naming tensors that are missing, left over or of another shape.
-        """
-        from polytalk.checkpoints.released_names import load_transformer
-
-        return load_transformer(cls, state_dict, config)
-
+    @acts_like_forward
     def prepare_conditioning(
         self,
         encoder_hidden_states: Tensor,
@@ -231,15 +137,11 @@ class MultiTalkTransformer3DModel(
 
         `num_latent_frames` (F) is needed when there is no sound.
         """
-        return self(
-            None,
-            None,
-            encoder_hidden_states,
-            encoder_hidden_states_image,
-            encoder_hidden_states_audio,
-            num_latent_frames=num_latent_frames,
-            encoder_hidden_states_pose=encoder_hidden_states_pose,
-        )
+        tokens, people = self._context_tokens(
+            encoder_hidden_states, encoder_hidden_states_image, encoder_hidden_states_audio,
+            encoder_hidden_states_pose, num_latent_frames,
+        )  # fmt: skip
+        return Conditioning(tuple(block.project_context(tokens) for block in self.blocks), people)
 
     def _context_tokens(
         self, text: Tensor, image: Tensor | None, audio: Tensor | None, pose: Tensor | None,
@@ -275,26 +177,23 @@ class MultiTalkTransformer3DModel(
 
     def forward(
         self,
-        hidden_states: Tensor | None,
-        timestep: Tensor | None,
+        hidden_states: Tensor,
+        timestep: Tensor,
         encoder_hidden_states: Tensor | None = None,
         encoder_hidden_states_image: Tensor | None = None,
         encoder_hidden_states_audio: Tensor | None = None,
         speaker_masks: Tensor | None = None,
         *,
         conditioning: Conditioning | None = None,
-        num_latent_frames: int | None = None,
         encoder_hidden_states_pose: Tensor | None = None,
         speaker_labels: Tensor | None = None,
         return_reference_maps: bool | Sequence[int] = False,
         return_labels: bool = False,
-        return_dict: bool = True,
-    ) -> MultiTalkTransformerOutput | tuple[Tensor] | Conditioning:
+    ) -> MultiTalkTransformerOutput:
         """Predict the velocity.
 
         Args:
-            hidden_states: (B, in_channels, F, H, W): noisy latent, mask and condition latent. None: only the
-                `Conditioning` is made and returned (see `prepare_conditioning`).
+            hidden_states: (B, in_channels, F, H, W): noisy latent, mask and condition latent.
             timestep: (B,) in 0..1000.
             encoder_hidden_states: (B, text tokens, text_dim).
             encoder_hidden_states_image: (B, image tokens, image_dim) or None.
@@ -302,33 +201,26 @@ class MultiTalkTransformer3DModel(
                 stands for zeros for one person.
             speaker_masks: (B, P, H, W) bool: who is where in the first latent frame; needed for two people or more.
             conditioning: replaces the three `encoder_hidden_states*`.
-            num_latent_frames: F, needed without `hidden_states` when there is no sound.
             encoder_hidden_states_pose: (B, P, T, pose_channels), for networks that have them: what each person does
                 besides speaking. None stands for zeros. It may be given without sound, which is then zero for all P.
             speaker_labels: (B, F, H / 2, W / 2) int64: the true class of each token (person, or P for the background)
                 in place of the map's; -1 keeps the map's.
             return_reference_maps: return the maps of all blocks, or of those listed, with gradient.
             return_labels: return every block's classes, read from its map.
-            return_dict: False returns the tuple (sample,).
         """
+        grid = self.grid(hidden_states)
+        contexts: Sequence[ContextTokens | ContextKeyValues | ContextPasses]
         if conditioning is None:
             if encoder_hidden_states is None:
                 raise PolytalkError("encoder_hidden_states", "is missing", "Give text tokens or a conditioning.")
-            frames = num_latent_frames if hidden_states is None else hidden_states.shape[2]
             tokens, people = self._context_tokens(
                 encoder_hidden_states, encoder_hidden_states_image, encoder_hidden_states_audio,
-                encoder_hidden_states_pose, frames,
+                encoder_hidden_states_pose, hidden_states.shape[2],
             )  # fmt: skip
-            if hidden_states is None:
-                return Conditioning(tuple(block(None, tokens) for block in self.blocks), people)
-            contexts: Sequence[ContextTokens | ContextKeyValues | ContextBranches] = [tokens] * len(self.blocks)
-            frames = tokens.audio.shape[1]
+            contexts, frames = [tokens] * len(self.blocks), tokens.audio.shape[1]
         else:
             contexts, people = conditioning.blocks, conditioning.people
-            frames = contexts[0].audio_key.shape[1]
-        if hidden_states is None or timestep is None:
-            raise PolytalkError("hidden_states, timestep", "are missing", "Give both, or neither and no conditioning.")
-        grid = self._grid(hidden_states)
+            frames = conditioning.blocks[0].audio_key.shape[1]
         if frames != grid[0]:
             problem = f"has sound for {frames} latent frames"
             raise PolytalkError("encoder_hidden_states_audio", problem, f"The latent has {grid[0]}.")
@@ -341,19 +233,22 @@ class MultiTalkTransformer3DModel(
         rotary = self.rope(hidden_states)
         states = self.patch_embedding(hidden_states.to(dtype)).flatten(2).transpose(1, 2).contiguous()
         states = self.video_tokens(states)
-        temb, modulation = self._embed_time(timestep)
+        temb, modulation = self.embed_time(timestep)
         map_blocks = set(range(len(self.blocks))) if return_labels else wanted
         states, maps = self.blocks(states, contexts, modulation, rotary, masks, labels, binds, map_blocks)
         classes = None
         if return_labels:
             classes = [] if masks is None else [winning_class(m, masks).unflatten(1, grid) for m in maps]
         sample = self._to_sample(states, temb, grid, hidden_states, timestep)
-        if not return_dict:
-            return (sample,)
         chosen = [m for i, m in zip(sorted(map_blocks), maps, strict=True) if i in wanted] if wanted else None
         return MultiTalkTransformerOutput(sample, chosen, classes)
 
-    def _grid(self, hidden_states: Tensor) -> tuple[int, int, int]:
+    def grid(self, hidden_states: Tensor) -> tuple[int, int, int]:
+        """Frames, rows and columns of the tokens that a latent (B, in_channels, F, H, W) becomes.
+
+        Raises:
+            PolytalkError: of another number of channels, or sizes that do not divide into patches.
+        """
         config: Any = self.config
         sizes, patch = hidden_states.shape[2:], config.patch_size
         if hidden_states.ndim != 5 or hidden_states.shape[1] != config.in_channels:
@@ -384,7 +279,7 @@ class MultiTalkTransformer3DModel(
             raise PolytalkError("speaker_masks", problem, "Give (B, P, H, W), bool.")
         return class_masks(masks, self.rope.patch_size)
 
-    def _embed_time(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
+    def embed_time(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
         """Timestep (B,) -> the embedding (B, D) for the output layer and (B, 6, D) for the blocks."""
         embed = self.condition_embedder
         sinusoid = embed.timesteps_proj(timestep.float())

@@ -1,8 +1,8 @@
 """What says that somebody, or the camera, does something: one pattern per action, `PATTERNS`, over a clause.
 
-Clauses are in lower case, patterns in the notation of `polytalk.motion.phrases`. Each action has verbs that say it alone ("nods"), verbs with what
-they move ("lifts" and a hand), nouns that somebody gives, makes or has ("gives a nod"), and what a part of the body
-does ("hand in the air").
+Clauses are in lower case, patterns in the notation of `polytalk.motion.phrases`. Each action has verbs that say it
+alone ("nods"), verbs with what they move ("lifts" and a hand), nouns that somebody gives, makes or has ("gives a nod"),
+and what a part of the body does ("hand in the air").
 """
 
 from __future__ import annotations

@@ -9,60 +9,62 @@ import torch
 from torch import Tensor
 
 from polytalk.acceleration.step_cache import StepCache
-from polytalk.diffusion import Branch, Guidance
-from polytalk.models.transformer import Conditioning, MultiTalkTransformer3DModel
+from polytalk.diffusion import Guidance, GuidancePass
+from polytalk.models.conditioning import Conditioning
+from polytalk.models.transformer import MultiTalkTransformer3DModel
 
 
-def branch_conditioning(
+def pass_conditioning(
     transformer: MultiTalkTransformer3DModel,
-    branches: Sequence[Branch],
+    passes: Sequence[GuidancePass],
     text: Tensor,
     image: Tensor,
     speech: Tensor,
     num_latent_frames: int,
     pose: Tensor | None = None,
 ) -> list[Conditioning]:
-    """Keys and values of text, picture and sound, one set per branch; good for all steps of a clip. What branches have
-    in common they share.
+    """Keys and values of text, picture and sound, one set per pass; good for all steps of a clip. What passes have in
+    common they share.
 
     Args:
         transformer: the network.
-        branches: predictions that guidance needs.
+        passes: predictions that guidance needs.
         text: (2, text_len, text_dim), the prompt and the negative prompt.
         image: (1, tokens, image_dim).
         speech: (P, T, window, layers, channels), windowed features of the clip.
         num_latent_frames: F.
-        pose: (P, T, channels), what everybody does unasked, for networks that are told; all branches are.
+        pose: (P, T, channels), what everybody does besides speaking, the same in all passes; None for networks that
+            take no such signal.
     """
     made: list[Conditioning] = []
-    for branch in branches:
+    for current in passes:
         own = transformer.prepare_conditioning(
-            text[:1] if branch.has_text else text[1:],
+            text[:1] if current.has_text else text[1:],
             image,
-            # without sound the features are zero and, unless people are told what to do, stand for one person
-            speech[None] if branch.has_audio else None,
+            # without sound the features are zero and, unless there is a pose for everybody, stand for one person
+            speech[None] if current.has_audio else None,
             num_latent_frames,
             None if pose is None else pose[None],
         )
-        for earlier, other in zip(branches, made, strict=False):  # gigabytes at 14B
-            same_text, same_audio = earlier.has_text == branch.has_text, earlier.has_audio == branch.has_audio
+        for earlier, other in zip(passes, made, strict=False):  # gigabytes at 14B
+            same_text, same_audio = earlier.has_text == current.has_text, earlier.has_audio == current.has_audio
             own = own.sharing(other, text=same_text, image=True, audio=same_audio)
         made.append(own)
     return made
 
 
 class GuidedVelocity:
-    """The sampler's velocity for one clip: the network called once (or once per branch) a step, then guidance.
+    """The sampler's velocity for one clip: the network called once (or once per pass) a step, then guidance.
 
     Args:
         transformer: the network.
         guidance: weights.
-        conditioning: one per branch of `guidance.branches()`.
+        conditioning: one per pass of `guidance.passes()`.
         condition: (1, 4 + C, F, H, W) mask and condition latents.
         speaker_masks: (P, H, W) bool, or None for one person.
-        batched: call the network once for all branches.
+        batched: call the network once for all passes.
         step_cache: leaves out steps; entered by the caller.
-        in_turn: with `batched`, the blocks run the branches one after the other, so that nothing need be stacked.
+        in_turn: with `batched`, the blocks run the passes one after the other, so that nothing need be stacked.
         home: with `in_turn`, where keys and values wait until a block works; None leaves them on the device.
     """
 
@@ -80,7 +82,7 @@ class GuidedVelocity:
         home: torch.device | None = None,
     ) -> None:
         self.transformer, self.condition, self.speaker_masks = transformer, condition, speaker_masks
-        self.branches = guidance.branches()
+        self.passes = guidance.passes()
         self._guided = guidance.start_clip()
         self._batched = batched and len(conditioning) > 1
         self._step_cache, self._step = step_cache, 0
@@ -99,7 +101,7 @@ class GuidedVelocity:
 
     def __call__(self, latents: Tensor, timestep: Tensor) -> Tensor:
         """Latents (1, C, F, H, W) at a timestep () to the guided velocity, float32."""
-        size = len(self.branches) if self._batched else 1
+        size = len(self.passes) if self._batched else 1
         model_input = torch.cat([latents, self.condition], dim=1).expand(size, -1, -1, -1, -1)
         outputs = []
         watched, self.maps = self.watch_labels or self.watch_maps, None
@@ -129,4 +131,4 @@ class GuidedVelocity:
                 self.maps = [reference_map[0] for reference_map in result.reference_maps]
         self._step += 1
         predictions = torch.cat(outputs).split(1)
-        return self._guided.combine(dict(zip(self.branches, predictions, strict=True)))
+        return self._guided.combine(dict(zip(self.passes, predictions, strict=True)))

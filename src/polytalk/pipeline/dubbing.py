@@ -2,8 +2,9 @@
 
 A scene whose picture is a video is dubbed. Each clip starts from the noised latents of the source's frames (video to
 video, SDEdit, arXiv 2108.01073) and is blended at every step with the source outside the speakers' boxes (see
-`polytalk.diffusion.Source`); there its latents are the source's own to the last bit. The same boxes, feathered, lay the
-decoded faces over the source's pixels, so that not even the autoencoder touches the rest. Feathers reach inwards only.
+`polytalk.diffusion.SourceLatents`); there its latents are the source's own to the last bit. The same boxes, feathered,
+lay the decoded faces over the source's pixels, so that not even the autoencoder touches the rest. Feathers reach
+inwards only.
 
 Boxes belong to the first frame, or to any other by a scene's cues; between them they follow the faces.
 """
@@ -24,7 +25,7 @@ from polytalk.conditioning.masks import person_masks
 from polytalk.conditioning.opened import OpenedFiles
 from polytalk.conditioning.picture import PictureFit, fit_picture
 from polytalk.conditioning.speech import pad_to_frames
-from polytalk.diffusion import Source
+from polytalk.diffusion import SourceLatents
 from polytalk.errors import PolytalkError
 from polytalk.media.audio import Sound
 from polytalk.media.source_video import FrameSource, shows_video
@@ -45,7 +46,7 @@ Boxes = tuple[tuple[float, float, float, float], ...]
 class ClipGuide:
     """What one clip takes from the source."""
 
-    source: Source
+    source: SourceLatents
     """Latents (1, C, F, h, w) of its frames, and the share of them that is kept, (1, 1, F, h, w)."""
     pixels: Tensor
     """(1, 3, T, H, W) in -1..1: its frames."""
@@ -135,7 +136,7 @@ class DubbingSource:
         alpha = F.interpolate(inner[:, None], size=self.target, mode="bilinear")
         alpha = alpha * F.interpolate(speaking.any(dim=1)[:, None].float(), size=self.target)
         keep = (1 - shares)[None, None].to(components.device)
-        source = Source(components.encode_video(pixels).float(), keep)
+        source = SourceLatents(components.encode_video(pixels).float(), keep)
         return ClipGuide(source, pixels, alpha[None, :, :, :, :].transpose(1, 2).to(components.device), masks[0])
 
     def fit_tracks(self, tracks: np.ndarray) -> np.ndarray:

@@ -18,17 +18,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from polytalk.postprocess.colour import rgb_to_lab
+from polytalk.units import PATCH
 
 COLOURS = 24
 """Colours that a picture is told in."""
 SPREAD = 8.0
 """Lab units within which two colours count as much the same: light and the network's colours drift."""
-UNSEEN = 0.02
+LEAST_SHARE = 0.02
 """Likelihood of a colour that somebody has never shown."""
 _CELLS = 2
 """Places per latent each way at which colours are looked at."""
-_PATCH = 2
-"""Latents per token each way."""
 
 Decision = Literal["map", "exchanged", "found", "kept"]
 """Where a mask comes from: the network's map; the map, with another person's region; a search for the colours; the mask
@@ -206,12 +205,12 @@ def have_moved(before: Tensor, after: Tensor, least: float = 0.3) -> bool:
 
 def masks_to_tokens(masks: Tensor) -> Tensor:
     """Masks (P, h, w) to tokens (P, h / 2, w / 2); like the network, a token takes the latent at its upper left."""
-    return masks[:, ::_PATCH, ::_PATCH].clone()
+    return masks[:, ::PATCH, ::PATCH].clone()
 
 
 def tokens_to_masks(regions: Tensor) -> Tensor:
     """The inverse of `masks_to_tokens`: each token's value at its four latents."""
-    return regions.repeat_interleave(_PATCH, dim=-2).repeat_interleave(_PATCH, dim=-1)
+    return regions.repeat_interleave(PATCH, dim=-2).repeat_interleave(PATCH, dim=-1)
 
 
 def smooth(region: Tensor) -> Tensor:
@@ -226,18 +225,14 @@ def smooth(region: Tensor) -> Tensor:
 
 def without_specks(region: Tensor, share: float) -> Tensor:
     """A region (rows, columns) without the connected pieces that are smaller than `share` of the largest."""
-    numbers = torch.arange(1, region.numel() + 1, dtype=torch.float32).view(region.shape)
-    pieces = numbers * region
-    while True:  # each piece takes on its largest number, one step further at a time
-        up_down = F.max_pool2d(pieces[None, None], (3, 1), 1, (1, 0))
-        spread = torch.maximum(up_down, F.max_pool2d(pieces[None, None], (1, 3), 1, (0, 1)))[0, 0] * region
-        if torch.equal(spread, pieces):
-            break
-        pieces = spread
+    from scipy import ndimage
+
     if not region.any():
         return region
-    names, sizes = pieces[region].unique(return_counts=True)
-    return torch.isin(pieces, names[sizes >= share * sizes.max()])
+    pieces = torch.from_numpy(ndimage.label(region.numpy())[0]).long()
+    sizes = pieces.flatten().bincount()
+    sizes[0] = 0  # what is outside
+    return (sizes >= share * sizes.max())[pieces] & region
 
 
 def _mean_inside(values: Tensor, regions: Tensor) -> Tensor:
@@ -275,4 +270,4 @@ def _nearness(colours: Tensor, palette: Tensor) -> Tensor:
 def _likelihood(nearness: Tensor, shares: Tensor) -> Tensor:
     """Log-likelihood per token (P + 1, rows / 4, columns / 4) from nearness (rows, columns, K)."""
     likelihood = torch.einsum("rck,pk->prc", nearness, shares)
-    return F.avg_pool2d((likelihood + UNSEEN).log()[None], _CELLS * _PATCH)[0]
+    return F.avg_pool2d((likelihood + LEAST_SHARE).log()[None], _CELLS * PATCH)[0]

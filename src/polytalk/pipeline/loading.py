@@ -14,7 +14,7 @@ from polytalk.config.options import LoadOptions
 from polytalk.config.pipeline import PipelineConfig
 from polytalk.errors import PolytalkError
 from polytalk.models.components import Components
-from polytalk.pipeline.components import wan_loading
+from polytalk.pipeline.components import wan
 from polytalk.pipeline.components.mini import load_mini
 
 
@@ -46,7 +46,7 @@ def load_components(
         components, config = load_mini(location.root, index.components, device, dtype, options), index.config
     else:
         files = open_files(location)
-        components, config = wan_loading.load_components(files, device, dtype, options), files.config
+        components, config = wan.load_components(files, device, dtype, options), files.config
     if options is not None:
         from polytalk.acceleration.apply import apply_options
 

@@ -21,9 +21,8 @@ from polytalk.errors import PolytalkError
 from polytalk.models.components import Components
 from polytalk.pipeline.clip_loop import ClipLoop
 from polytalk.pipeline.clip_plan import planner_for
-from polytalk.pipeline.components import wan_loading
 from polytalk.pipeline.components.mini import MiniComponents, save_mini
-from polytalk.pipeline.components.wan import WanComponents
+from polytalk.pipeline.components.wan import WanComponents, save_components
 from polytalk.pipeline.loading import load_components, locate_model
 from polytalk.pipeline.observing import ClipObserver
 from polytalk.pipeline.output import ClipOutput, TalkOutput
@@ -100,7 +99,7 @@ class MultiTalkPipeline:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if isinstance(parts, WanComponents):
-                wan_loading.save_components(parts, self.config, folder)
+                save_components(parts, self.config, folder)
             elif isinstance(parts, MiniComponents):
                 save_mini(parts, self.config, folder)
             else:

@@ -12,10 +12,10 @@ from torch import Tensor
 from polytalk.acceleration.offload import HOST
 from polytalk.acceleration.step_cache import StepCache
 from polytalk.config.options import LoadOptions
-from polytalk.diffusion import Source, draw_noise, sample
+from polytalk.diffusion import SourceLatents, draw_noise, sample
 from polytalk.models.components import Components
 from polytalk.pipeline.clips import Clip
-from polytalk.pipeline.denoising import GuidedVelocity, branch_conditioning
+from polytalk.pipeline.denoising import GuidedVelocity, pass_conditioning
 from polytalk.pipeline.observing import ClipObserver, SeenClip
 from polytalk.pipeline.progress import Progress, ProgressCallback, Stage
 from polytalk.pipeline.settings import RunSettings
@@ -46,7 +46,7 @@ class ClipInputs:
     """Who has a voice."""
     masks: Tensor
     """bool (people, h, w): where they are in the first frame."""
-    source: Source | None
+    source: SourceLatents | None
     """A source video's latents."""
     reads_labels: bool
     """Whether the last step is to tell where the people are."""
@@ -103,9 +103,9 @@ class ClipSampler:
 
     def _velocity(self, inputs: ClipInputs, step_cache: StepCache | None) -> GuidedVelocity:
         parts, guidance = self.components, self.settings.guidance
-        conditioning = branch_conditioning(
+        conditioning = pass_conditioning(
             parts.transformer,
-            guidance.branches(),
+            guidance.passes(),
             inputs.text,
             parts.encode_image(inputs.known[:, :, -1]),
             inputs.speech.to(parts.device),

@@ -1,4 +1,4 @@
-"""What each part of the work takes besides weights, in memory and operations: its own code, run without numbers."""
+"""What each part of the work takes besides weights, in memory and operations: fake-tensor traces of its code."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from typing import Any
 
 import torch
 
-from polytalk.acceleration.block_hooks import run_branches_in_turn
+from polytalk.acceleration.block_hooks import run_passes_in_turn
 from polytalk.acceleration.quantization import quantize
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.planning.cost import VideoSize
-from polytalk.planning.fake_tensor_trace import Run, measure, rehearsal, without_numbers
+from polytalk.planning.fake_tensor_trace import TracedCall, fake_network, fake_tensors, measure
 from polytalk.planning.model_sizes import ModelSizes
 from polytalk.postprocess.colour import match_colour
 from polytalk.units import latent_frames
 
 _LAYERS = 2
-"""Blocks of a network that is run through; in inference more of them need no more room."""
+"""Blocks of a network that is traced; in inference more of them need no more room."""
 _TILE, _TILE_STRIDE = 256, 192
 """Pixels of the autoencoder's tiles and of the way from one to the next (diffusers' defaults)."""
 MOST_TEXT_TOKENS = 512
 """Of a prompt; what lies beyond is cut off."""
 _SHORT_CLIP = 4000
-"""Tokens up to which attention on the CPU is run through as it is."""
+"""Tokens up to which attention on the CPU is traced as it is."""
 _PLAIN_SCHEMES = ("int8", "int4")
 """Quantisations that are code of ours; torchao's multiply narrow weights as they are."""
 _FRAMES = (9, 13)
-"""Lengths that the released autoencoder is run at; it works through a video in groups, so that all else follows."""
+"""Lengths that the released autoencoder is traced at; it works through a video in groups, so that all else follows."""
 
 
 class Activations:
-    """The parts of one clip's work, each run through when first asked for.
+    """The parts of one clip's work, each traced when first asked for.
 
     Args:
-        model: what is run.
+        model: what is traced.
         size: of the clip.
         people: voices.
         kind: "cuda" or "cpu".
         dtype: format of the weights.
         vae_dtype: of the autoencoder's; None is `dtype`.
         text_tokens: of the longer prompt.
-        runs: what of this model has been run through already, to be shared among clips, devices and plans.
+        traced: what of this model has been traced already, to be shared among clips, devices and plans.
     """
 
     def __init__(
@@ -54,54 +54,54 @@ class Activations:
         dtype: torch.dtype,
         vae_dtype: torch.dtype | None = None,
         text_tokens: int = MOST_TEXT_TOKENS,
-        runs: dict[tuple[Any, ...], Run] | None = None,
+        traced: dict[tuple[Any, ...], TracedCall] | None = None,
     ) -> None:
         self.model, self.size, self.people, self.kind = model, size, people, kind
         self.dtype, self.vae_dtype = dtype, vae_dtype or dtype
         self.text_tokens = min(text_tokens, MOST_TEXT_TOKENS)
-        self._runs = {} if runs is None else runs
+        self._traced = {} if traced is None else traced
 
-    def _once(self, key: tuple[Any, ...], run: Callable[[], Run]) -> Run:
+    def _once(self, key: tuple[Any, ...], trace: Callable[[], TracedCall]) -> TracedCall:
         key = (*key, self.dtype, self.vae_dtype, self.kind)
-        if key not in self._runs:
-            self._runs[key] = run()
-        return self._runs[key]
+        if key not in self._traced:
+            self._traced[key] = trace()
+        return self._traced[key]
 
-    def network_call(self, branches: int, in_turn: bool = False, quantization: str | None = None) -> Run:
+    def network_call(self, passes: int, in_turn: bool = False, quantization: str | None = None) -> TracedCall:
         """One call of the network with conditioning prepared; operations are those of two blocks only.
 
         Args:
-            branches: predictions in the batch.
+            passes: predictions in the batch.
             in_turn: run one after the other inside each block.
             quantization: of the blocks, whose products may need weights in full for a moment.
         """
         scheme = quantization if quantization in _PLAIN_SCHEMES else None
-        key = ("network", self.size, self.people, branches, in_turn, scheme)
-        return self._once(key, lambda: self._run_network(branches, in_turn, scheme))
+        key = ("network", self.size, self.people, passes, in_turn, scheme)
+        return self._once(key, lambda: self._trace_network(passes, in_turn, scheme))
 
-    def _run_network(self, branches: int, in_turn: bool, quantization: str | None) -> Run:
+    def _trace_network(self, passes: int, in_turn: bool, quantization: str | None) -> TracedCall:
         network, config = self.model.network, self.model.transformer_config
         frames, height, width = self.size.latent
         layers = min(_LAYERS, network.num_layers)
-        with rehearsal(self._network_kind) as device:
+        with fake_tensors(self._network_kind) as device:
             keep = MultiTalkTransformer3DModel._keep_in_fp32_modules
-            model: Any = without_numbers(lambda: self.model.build_transformer(layers), device, self.dtype, keep)
+            model: Any = fake_network(lambda: self.model.build_transformer(layers), device, self.dtype, keep)
             if quantization is not None:
                 quantize(model, quantization)
-            text = torch.empty(branches, network.text_len or 64, network.text_dim, device=device, dtype=self.dtype)
+            text = torch.empty(passes, network.text_len or 64, network.text_dim, device=device, dtype=self.dtype)
             image = None
             if network.image_dim is not None:
-                image = torch.empty(branches, 257, network.image_dim, device=device, dtype=self.dtype)
+                image = torch.empty(passes, 257, network.image_dim, device=device, dtype=self.dtype)
             features = (network.audio_window, network.audio_layers, network.audio_channels)
-            sound = torch.empty(branches, self.people, self.size.frames, *features, device=device)
+            sound = torch.empty(passes, self.people, self.size.frames, *features, device=device)
             conditioning = model.prepare_conditioning(text, image, sound, frames)
-            latent = torch.empty(branches, config["in_channels"], frames, height, width, device=device)
+            latent = torch.empty(passes, config["in_channels"], frames, height, width, device=device)
             masks = None
             if self.people > 1:
-                masks = torch.empty(branches, self.people, height, width, dtype=torch.bool, device=device)
+                masks = torch.empty(passes, self.people, height, width, dtype=torch.bool, device=device)
             if in_turn:
-                run_branches_in_turn(model)
-            time = torch.empty(branches, device=device)
+                run_passes_in_turn(model)
+            time = torch.empty(passes, device=device)
             return measure(lambda: model(latent, time, conditioning=conditioning, speaker_masks=masks))
 
     @property
@@ -111,53 +111,53 @@ class Activations:
         return self.kind if tokens <= _SHORT_CLIP else "cuda"
 
     @cached_property
-    def encode(self) -> Run:
+    def encode(self) -> TracedCall:
         """Encoding a clip's condition."""
         return self._autoencoder(encode=True)
 
     @cached_property
-    def decode(self) -> Run:
+    def decode(self) -> TracedCall:
         """Decoding a clip."""
         return self._autoencoder(encode=False)
 
     @cached_property
-    def encode_tiled(self) -> Run:
+    def encode_tiled(self) -> TracedCall:
         """As `encode`, in tiles."""
         return self._tiled(encode=True)
 
     @cached_property
-    def decode_tiled(self) -> Run:
+    def decode_tiled(self) -> TracedCall:
         """As `decode`, in tiles."""
         return self._tiled(encode=False)
 
-    def _autoencoder(self, encode: bool) -> Run:
+    def _autoencoder(self, encode: bool) -> TracedCall:
         size = self.size
-        if self.model.is_mini:
+        if self.model.family == "mini":
             return self._code("autoencoder", size.frames, size.height, size.width, encode)
         return self._released_code(size.height, size.width, encode)
 
-    def _released_code(self, height: int, width: int, encode: bool) -> Run:
-        """Run through at two lengths and drawn out to the clip's."""
+    def _released_code(self, height: int, width: int, encode: bool) -> TracedCall:
+        """Traced at two lengths and extended to the clip's."""
         first, second = (self._code("vae", frames, height, width, encode) for frames in _FRAMES)
         steps = (self.size.frames - _FRAMES[0]) / (_FRAMES[1] - _FRAMES[0])
 
         def extended(one: int, two: int) -> int:
             return round(max(one + (two - one) * steps, 0))
 
-        return Run(
+        return TracedCall(
             extended(first.peak_bytes, second.peak_bytes),
             extended(first.flops, second.flops),
             extended(first.result_bytes, second.result_bytes),
         )
 
-    def _code(self, part: str, frames: int, height: int, width: int, encode: bool) -> Run:
+    def _code(self, part: str, frames: int, height: int, width: int, encode: bool) -> TracedCall:
         key = (part, frames, height, width, encode)
-        return self._once(key, lambda: self._run_code(part, frames, height, width, encode))
+        return self._once(key, lambda: self._trace_code(part, frames, height, width, encode))
 
-    def _run_code(self, part: str, frames: int, height: int, width: int, encode: bool) -> Run:
+    def _trace_code(self, part: str, frames: int, height: int, width: int, encode: bool) -> TracedCall:
         stride, channels = self.size.spatial_stride, self.model.network.out_channels
-        with rehearsal("cuda") as device:  # its code is the same everywhere
-            coder: Any = without_numbers(self.model.builders[part], device, self.vae_dtype)
+        with fake_tensors("cuda") as device:  # its code is the same everywhere
+            coder: Any = fake_network(self.model.builders[part], device, self.vae_dtype)
             if encode:
                 video = torch.empty(1, 3, frames, height, width, device=device, dtype=self.vae_dtype)
                 return measure(lambda: _plain(coder.encode(video)))
@@ -165,11 +165,11 @@ class Activations:
             latents = torch.empty(shape, device=device, dtype=self.vae_dtype)
             return measure(lambda: _plain(coder.decode(latents)))
 
-    def _tiled(self, encode: bool) -> Run:
-        """One tile's run, and what is gathered of all tiles before they are joined."""
+    def _tiled(self, encode: bool) -> TracedCall:
+        """One tile's trace, and what is gathered of all tiles before they are joined."""
         size, whole = self.size, self.encode if encode else self.decode
         rows, columns = (_tile_sides(side) for side in (size.height, size.width))
-        if self.model.is_mini or len(rows) * len(columns) == 1:
+        if self.model.family == "mini" or len(rows) * len(columns) == 1:
             return whole
         largest = max(rows) * max(columns)
         tile = self._released_code(max(rows), max(columns), encode)
@@ -180,13 +180,13 @@ class Activations:
         # rows of tiles are joined, then the rows
         peak = max(peak, gathered + 2 * whole.result_bytes)
         flops = tile.flops * sum(rows) * sum(columns) / largest
-        return Run(round(peak), round(flops), whole.result_bytes)
+        return TracedCall(round(peak), round(flops), whole.result_bytes)
 
     @cached_property
-    def finish(self) -> Run:
+    def finish(self) -> TracedCall:
         """Bringing decoded frames to float32 and matching their colours."""
         size = self.size
-        with rehearsal("cuda") as device:
+        with fake_tensors("cuda") as device:
             video = torch.empty(1, 3, size.frames, size.height, size.width, device=device, dtype=self.vae_dtype)
             picture = video[:, :, :1].float()
             if self.model.config.colour_strength == 0:
@@ -194,10 +194,10 @@ class Activations:
             return measure(lambda: match_colour(video.float().clamp(-1, 1), picture))
 
     @cached_property
-    def text(self) -> Run:
+    def text(self) -> TracedCall:
         """Encoding prompt and negative prompt, in operations of the whole encoder."""
-        if self.model.is_mini:
-            return Run(0, 0, 0)
+        if self.model.family == "mini":
+            return TracedCall(0, 0, 0)
 
         def call(encoder: Any, device: torch.device) -> Callable[[], Any]:
             ids = torch.empty(2, self.text_tokens, dtype=torch.long, device=device)
@@ -208,10 +208,10 @@ class Activations:
         )
 
     @cached_property
-    def image(self) -> Run:
+    def image(self) -> TracedCall:
         """Encoding the picture."""
-        if self.model.is_mini:
-            return Run(0, 0, 0)
+        if self.model.family == "mini":
+            return TracedCall(0, 0, 0)
 
         def call(encoder: Any, device: torch.device) -> Callable[[], Any]:
             side = encoder.config.image_size
@@ -220,10 +220,10 @@ class Activations:
 
         return self._once(("image",), lambda: self._encoder("image_encoder", self.dtype, call))
 
-    def speech(self, samples: int) -> Run:
+    def speech(self, samples: int) -> TracedCall:
         """Encoding one person's whole sound, so many samples at 16 kHz, at once."""
-        if self.model.is_mini:
-            return Run(0, 0, 0)
+        if self.model.family == "mini":
+            return TracedCall(0, 0, 0)
 
         def call(encoder: Any, device: torch.device) -> Callable[[], Any]:
             sound = torch.empty(1, samples, device=device)
@@ -231,9 +231,11 @@ class Activations:
 
         return self._once(("speech", samples), lambda: self._encoder("speech_encoder", torch.float32, call))
 
-    def _encoder(self, part: str, dtype: torch.dtype, make: Callable[[Any, torch.device], Callable[[], Any]]) -> Run:
-        with rehearsal("cuda") as device:
-            encoder = without_numbers(self.model.builders[part], device, dtype)
+    def _encoder(
+        self, part: str, dtype: torch.dtype, make: Callable[[Any, torch.device], Callable[[], Any]]
+    ) -> TracedCall:
+        with fake_tensors("cuda") as device:
+            encoder = fake_network(self.model.builders[part], device, dtype)
             return measure(make(encoder, device))
 
 

@@ -228,7 +228,7 @@ class VideoSize:
 
 @dataclass(frozen=True)
 class CallFlops:
-    """Floating-point operations of one call of the network, for one prediction (one branch of guidance)."""
+    """Floating-point operations of one call of the network, for one prediction (one pass of guidance)."""
 
     self_projections: float
     """q, k, v and output of self-attention."""
@@ -296,7 +296,7 @@ def call_flops(
     Args:
         config: sizes of the network.
         size: of the video.
-        people: voices; 1 also for the branch without sound. With one person there is no reference map.
+        people: voices; 1 also for the pass without sound. With one person there is no reference map.
         text_tokens: of the prompt, where the network does not fix their number.
         image_tokens: of the picture.
     """

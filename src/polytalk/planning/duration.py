@@ -90,9 +90,9 @@ def _step_seconds(work: Workload, device: Device, options: LoadOptions, size: Vi
     tokens = size.tokens(network.patch_size)
     moved = passes * network.num_layers * tokens * network.dim * parts.dtype.itemsize
     seconds = 0.0
-    for branch in work.branches:
+    for each in work.passes:
         # in a batch, the map is computed for all predictions; else not for those without sound
-        people = parts.people if branch.has_audio or batched else 1
+        people = parts.people if each.has_audio or batched else 1
         flops = call_flops(network, size, people, text_tokens=64)
         attention_rate = device.attention_rate / device.matmul_rate * rate
         seconds += flops.linears / linear_rate + flops.attention / attention_rate + moved / device.bandwidth
@@ -115,18 +115,18 @@ def _bringing_seconds(work: Workload, device: Device, options: LoadOptions) -> f
 def _context_seconds(work: Workload, device: Device, size: VideoSize, rate: float) -> float:
     """Keys and values of text, picture and sound, once per clip."""
     network, people = work.model.network, work.activations.people
-    flops = call_flops(network, size, people, text_tokens=64).context * len(work.branches)
+    flops = call_flops(network, size, people, text_tokens=64).context * len(work.passes)
     number = str(work.activations.dtype).removeprefix("torch.")
-    written = context_bytes(network, size, people, number, text_tokens=64) * len(work.branches)
+    written = context_bytes(network, size, people, number, text_tokens=64) * len(work.passes)
     return flops / rate + 4 * written / device.bandwidth
 
 
 def _autoencoder_seconds(work: Workload, options: LoadOptions, rate: float) -> float:
-    """Encoding the longest clip's condition and decoding it."""
+    """Encoding the longest clip's condition, and its source where it has one, and decoding it."""
     parts = work.activations
-    tiled = options.vae_tiling
-    flops = (parts.encode_tiled if tiled else parts.encode).flops + (
-        parts.decode_tiled if tiled else parts.decode
-    ).flops
+    encode, decode = (parts.encode_tiled, parts.decode_tiled) if options.vae_tiling else (parts.encode, parts.decode)
+    # a condition that is not a whole clip takes next to nothing; it is counted as one, or the source in its place
+    encodings = 2 if work.is_dubbed and work.model.encodes_whole_clips else 1
+    flops = encodings * encode.flops + decode.flops
     slow = 2.0 if parts.vae_dtype is torch.float32 and parts.dtype is not torch.float32 else 1.0
     return slow * flops / (rate * _CONVOLUTION_SHARE)

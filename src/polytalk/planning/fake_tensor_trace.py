@@ -1,6 +1,6 @@
-"""Runs of a network without numbers: how many bytes its tensors take at most, and how many operations it does.
+"""Fake-tensor traces: how many bytes a network's tensors take at most, and how many operations it does.
 
-A network built inside `rehearsal` has shapes and types but no memory (PyTorch's fake tensors), and so does all that it
+A network built inside `fake_tensors` has shapes and types but no numbers and no memory, and so does all that it
 computes. Its code runs as it would for real, so the peak is that of the code as it is, not of a formula that has to be
 kept in step with it.
 """
@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 class LiveBytes(TorchDispatchMode):
     """While active, counts the bytes of all tensors made and not yet freed; those from before do not count.
 
-    Works on real and on fake tensors. Kernels' own scratch space is not seen.
+    Works on real and on fake tensors. Kernels' own scratch space is not counted.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation; take note of what is new in its results."""
         for tensor in tree_leaves((args, kwargs)):
-            if isinstance(tensor, Tensor):  # first seen as an input: it was there before
+            if isinstance(tensor, Tensor):  # met as an input first: it was there before
                 self._watch(tensor, count=False)
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
@@ -70,7 +70,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 @dataclass(frozen=True)
-class Run:
+class TracedCall:
     """What one call took."""
 
     peak_bytes: int
@@ -81,14 +81,14 @@ class Run:
     """Bytes of what it gave back."""
 
 
-def measure(call: Callable[[], Any]) -> Run:
+def measure(call: Callable[[], Any]) -> TracedCall:
     """Make the call, with real or fake tensors, and say what it took."""
     meter, counter = LiveBytes(), FlopCounterMode(display=False)
     with torch.no_grad(), counter, meter:
         result = call()
     tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
     storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
-    return Run(meter.peak, counter.get_total_flops(), sum(storages.values()))
+    return TracedCall(meter.peak, counter.get_total_flops(), sum(storages.values()))
 
 
 class _FusedAttention(TorchFunctionMode):
@@ -103,7 +103,7 @@ class _FusedAttention(TorchFunctionMode):
 
 
 @contextmanager
-def rehearsal(kind: str) -> Iterator[torch.device]:
+def fake_tensors(kind: str) -> Iterator[torch.device]:
     """Inside, networks and tensors on the device given out have shapes and types, but neither numbers nor memory.
 
     Args:
@@ -118,22 +118,23 @@ def rehearsal(kind: str) -> Iterator[torch.device]:
                 yield torch.device("meta")
 
 
-def without_numbers(
+def fake_network(
     build: Callable[[], nn.Module], device: torch.device, dtype: torch.dtype, keep_in_fp32: Collection[str] = ()
 ) -> nn.Module:
-    """Build a network inside `rehearsal`, in inference mode.
+    """Build a network inside `fake_tensors`, in inference mode.
 
     Args:
         build: makes the network.
-        device: the rehearsal's.
+        device: what `fake_tensors` gave out.
         dtype: of its weights and tables.
         keep_in_fp32: parts of names of weights that stay float32.
     """
-    with torch.device("meta"):  # a device that is not there cannot draw the first weights
+    with torch.device("meta"):  # a device that is not there cannot initialise weights
         model = build().eval()
     made: dict[int, Tensor] = {}  # weights shared by two modules stay shared
     for prefix, module in model.named_modules():
-        for own in (module._parameters, module._buffers):
+        tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for own in tables:
             for name, tensor in own.items():
                 if tensor is None:
                     continue
@@ -141,6 +142,6 @@ def without_numbers(
                 kept = not tensor.is_floating_point() or any(word in keep_in_fp32 for word in words)
                 if id(tensor) not in made:
                     empty = torch.empty(tensor.shape, dtype=tensor.dtype if kept else dtype, device=device)
-                    made[id(tensor)] = nn.Parameter(empty, False) if own is module._parameters else empty
-                own[name] = made[id(tensor)]  # type: ignore[assignment]
+                    made[id(tensor)] = nn.Parameter(empty, False) if own is tables[0] else empty
+                own[name] = made[id(tensor)]
     return model

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import psutil
 import torch
 
+from polytalk.acceleration.precision import choose_dtype
 from polytalk.errors import PolytalkError
 
 GIB = 2**30
@@ -105,8 +107,12 @@ GPUS = {
 GPUS = {name: replace(card, name=name) for name, card in GPUS.items()}
 
 
-def parse_bytes(text: str, option: str = "--vram") -> float:
+def parse_bytes(text: str, knob: str = "vram") -> float:
     """ "8GiB", "8GB", "8G", "8192MiB" or "8" (GiB) to bytes.
+
+    Args:
+        text: the size.
+        knob: what it was given for, for errors.
 
     Raises:
         PolytalkError: no size, or none above 0.
@@ -114,7 +120,7 @@ def parse_bytes(text: str, option: str = "--vram") -> float:
     units = {"": GIB, "g": GIB, "gib": GIB, "gb": 1e9, "m": 2**20, "mib": 2**20, "mb": 1e6, "t": 2**40, "tib": 2**40}
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
     if found is None or found[2].lower() not in units or float(found[1]) == 0:
-        raise PolytalkError(option, f"{text!r} is no size", "Give e.g. 8GiB or 24GB.")
+        raise PolytalkError(knob, f"{text!r} is no size", "Give e.g. 8GiB or 24GB.")
     return float(found[1]) * units[found[2].lower()]
 
 
@@ -132,7 +138,7 @@ def find_gpu(name: str) -> Device:
     containing = [card for card in GPUS if wanted and wanted in _plain(card)]
     if containing:
         return GPUS[min(containing, key=len)]
-    raise PolytalkError("--gpu", f"{name!r} is not in the table", f"Use --vram, or one of {', '.join(GPUS)}.")
+    raise PolytalkError("gpu", f"{name!r} is not in the table", f"Give `vram`, or one of {', '.join(GPUS)}.")
 
 
 def _plain(name: str) -> str:
@@ -164,7 +170,7 @@ def planned_device(vram: str | None = None, gpu: str | None = None, device: str 
     if here is not None:
         return here
     if device is not None and device.startswith("cuda"):
-        remedy = "Name the GPU to plan for by --gpu or --vram."
+        remedy = "Name the GPU to plan for by `gpu` or `vram`."
         raise PolytalkError("device", "this machine has no CUDA GPU", remedy)
     return this_cpu()
 
@@ -176,8 +182,8 @@ def _card_of_size(memory: float) -> Device:
     if smallest is None:
         typical = max(GPUS.values(), key=lambda card: card.memory)
     else:
-        near = [card for card in fitting if card.memory <= 1.1 * smallest]
-        typical = min(near, key=lambda card: card.matmul_rate)
+        alike = [card for card in fitting if card.memory <= 1.1 * smallest]
+        typical = min(alike, key=lambda card: card.matmul_rate)
     return replace(typical, memory=memory, assumed=True)
 
 
@@ -197,8 +203,6 @@ def this_cpu(dtype: str | None = None) -> Device:
     Args:
         dtype: format to measure in; None is bfloat16 where it is worth it, else float32.
     """
-    from polytalk.acceleration.precision import choose_dtype
-
     number = choose_dtype(dtype, torch.device("cpu"))
     matmul = _matmul_rate(number)
     copied = _copy_rate()
@@ -225,7 +229,7 @@ def _copy_rate() -> float:
     return 2.0 * x.numel() * x.element_size() / _best_seconds(lambda: x.mul(2.0))
 
 
-def _best_seconds(work) -> float:  # type: ignore[no-untyped-def]
+def _best_seconds(work: Callable[[], object]) -> float:
     best = float("inf")
     for _ in range(_CPU_RUNS):
         start = time.perf_counter()

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from polytalk.config.options import LoadOptions
-from polytalk.diffusion import Branch
+from polytalk.diffusion import GuidancePass
 from polytalk.planning.activations import Activations, text_dtype
 from polytalk.planning.cost import context_bytes, linear_bytes, network_parameters
 from polytalk.planning.hardware import GIB
@@ -28,7 +28,7 @@ _LAYERS_IN_FLIGHT = 1.1
 
 
 @dataclass(frozen=True)
-class Footprint:
+class MemoryEstimate:
     """Most bytes at a time, by part of the work."""
 
     stages: dict[str, float]
@@ -57,16 +57,18 @@ class Workload:
     """The networks."""
     activations: Activations
     """Their working memory, for the longest clip."""
-    branches: tuple[Branch, ...]
+    passes: tuple[GuidancePass, ...]
     """Predictions that guidance needs."""
     samples: int
     """Of the sound, at 16 kHz."""
     kind: str = "cuda"
     """"cuda" or "cpu"."""
-    chained: bool = True
+    several_clips: bool = True
     """Whether there are several clips, each beginning with frames of the one before."""
+    is_dubbed: bool = False
+    """Whether clips start from a source video's frames and are laid over them."""
 
-    def footprint(self, options: LoadOptions) -> Footprint:
+    def memory(self, options: LoadOptions) -> MemoryEstimate:
         """Peak memory with these levers."""
         weights = _Weights(self.model, self.activations, options)
         network, held = weights.network_resident, weights.autoencoder
@@ -74,7 +76,7 @@ class Workload:
         stages = {name: network + held + (kept or own) + run for name, own, run in self._encoder_stages(weights)}
         tiled, parts = options.vae_tiling, self.activations
         encode, decode = (parts.encode_tiled, parts.decode_tiled) if tiled else (parts.encode, parts.decode)
-        base = network + held + kept + self._known_frames
+        base = network + held + kept + self._known_frames + self._guide
         context = self._context(options)
         # known frames and grey ones, and both joined; in the autoencoder's format besides
         wide, own = 4, parts.vae_dtype.itemsize
@@ -85,7 +87,7 @@ class Workload:
         # colours are matched frame by frame on what the autoencoder has given
         stages["decoding"] = base + max(decode.peak_bytes, parts.finish.peak_bytes + decode.result_bytes)
         host = self._host(weights, stages, options) + context.host
-        return Footprint(stages, host, weights.total)
+        return MemoryEstimate(stages, host, weights.total)
 
     @property
     def _pixels(self) -> float:
@@ -97,7 +99,12 @@ class Workload:
     def _known_frames(self) -> float:
         """Bytes of the picture and of the clip before, whose last frames are needed."""
         frames = self.activations.size.frames
-        return 4 * self._pixels * ((1 if self.chained else 0) + 1 / frames)
+        return 4 * self._pixels * ((1 if self.several_clips else 0) + 1 / frames)
+
+    @property
+    def _guide(self) -> float:
+        """Bytes of a source video's frames and of how far the new ones cover them."""
+        return 4 * self._pixels * (1 + 1 / 3) if self.is_dubbed else 0.0
 
     def network_bytes(self, options: LoadOptions) -> float:
         """Bytes of the transformer's weights."""
@@ -123,18 +130,18 @@ class Workload:
             return context_bytes(own, parts.size, voices, dtype, text_tokens=tokens)
 
         text_tokens = network.text_len or _SHORT_TEXT
-        voices = [parts.people if branch.has_audio else 1 for branch in self.branches]
+        voices = [parts.people if each.has_audio else 1 for each in self.passes]
         shared, making = 0.0, 0.0
-        for index, (branch, own) in enumerate(zip(self.branches, voices, strict=True)):
+        for index, (each, own) in enumerate(zip(self.passes, voices, strict=True)):
             # all is made before what an earlier prediction has too is dropped
             making = max(making, shared + kept(True, True, own))
-            before = self.branches[:index]
-            new_text = all(other.has_text != branch.has_text for other in before)
-            new_sound = all(other.has_audio != branch.has_audio for other in before)
+            before = self.passes[:index]
+            new_text = all(other.has_text != each.has_text for other in before)
+            new_sound = all(other.has_audio != each.has_audio for other in before)
             shared += kept(new_text, index == 0, own if new_sound else 0)
-        if self.calls(options) > 1 or len(self.branches) == 1 or options.chunks_branches:
+        if self.calls(options) > 1 or len(self.passes) == 1 or options.chunks_branches:
             elsewhere = self.kind != "cpu" and options.transformer_offloaded
-            waits = elsewhere and options.chunks_branches and len(self.branches) > 1
+            waits = elsewhere and options.chunks_branches and len(self.passes) > 1
             held = shared / network.num_layers if waits else shared
             return _Context(held, max(making, shared), shared if waits else 0.0)
         # in a batch everything is copied, and a voice repeated to the others' number
@@ -148,24 +155,24 @@ class Workload:
     def calls(self, options: LoadOptions) -> int:
         """Calls of the network in a step."""
         batched = self.model.config.batch_guidance or options.chunks_branches
-        return 1 if batched else len(self.branches)
+        return 1 if batched else len(self.passes)
 
     def _call_peak(self, options: LoadOptions) -> float:
-        branches = len(self.branches) // self.calls(options)
-        in_turn = options.chunks_branches and branches > 1
-        run = self.activations.network_call(branches, in_turn, self.scheme(options))
+        passes = len(self.passes) // self.calls(options)
+        in_turn = options.chunks_branches and passes > 1
+        run = self.activations.network_call(passes, in_turn, self.scheme(options))
         frames, height, width = self.activations.size.latent
         latents = 4.0 * self.model.network.in_channels * frames * height * width
         # the latent, its noise, the condition and one velocity per prediction, in float32
-        total = run.peak_bytes + latents * (1 + len(self.branches) / 2)
-        return total * 2 if options.step_cache == "firstblock" and branches == 1 else total + self._cached(options)
+        total = run.peak_bytes + latents * (1 + len(self.passes) / 2)
+        return total * 2 if options.step_cache == "firstblock" and passes == 1 else total + self._cached(options)
 
     def _cached(self, options: LoadOptions) -> float:
         """What step caches keep: a residual per prediction."""
         if options.step_cache is None:
             return 0.0
         size, network = self.activations.size, self.model.network
-        return len(self.branches) * size.tokens(network.patch_size) * network.dim * self.activations.dtype.itemsize
+        return len(self.passes) * size.tokens(network.patch_size) * network.dim * self.activations.dtype.itemsize
 
     def _host(self, weights: _Weights, stages: dict[str, float], options: LoadOptions) -> float:
         program = _PROGRAM + 2 * self._pixels  # a byte each: the clip that is written, and its encoder's frames
@@ -208,7 +215,7 @@ class _Weights:
         dtype = self.activations.dtype
         formats = {
             "text_encoder": text_dtype(dtype),
-            "speech_encoder": dtype if self.model.is_mini else torch.float32,
+            "speech_encoder": dtype if self.model.family == "mini" else torch.float32,
             "image_encoder": dtype,
         }
         return {name: self.model.part_bytes(name, number) for name, number in formats.items()}
@@ -216,14 +223,14 @@ class _Weights:
     @cached_property
     def text_resident(self) -> float:
         """What of the text encoder is on the device at a time: its layers follow one another where blocks do."""
-        if self.model.is_mini or not self.options.transformer_offloaded:
+        if self.model.family == "mini" or not self.options.transformer_offloaded:
             return self.encoders["text_encoder"]
         return _LAYERS_IN_FLIGHT * self.model.largest_layer_bytes("text_encoder", text_dtype(self.activations.dtype))
 
     @cached_property
     def autoencoder(self) -> float:
         """The video autoencoder, which stays on the device."""
-        name = "autoencoder" if self.model.is_mini else "vae"
+        name = "autoencoder" if self.model.family == "mini" else "vae"
         return self.model.part_bytes(name, self.activations.vae_dtype)
 
     @cached_property

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from polytalk.conditioning.conversation import arrange, load_voices
 from polytalk.conditioning.masks import scene_boxes
 from polytalk.conditioning.opened import OpenedFiles
 from polytalk.conditioning.picture import choose_size
 from polytalk.conditioning.speech import conversation_tracks, num_feature_frames
-from polytalk.config.options import LoadOptions
+from polytalk.config.knobs import knobs_of
+from polytalk.config.options import LoadOptions, LoraChoice
 from polytalk.errors import PolytalkError
 from polytalk.media.source_video import shows_video
 from polytalk.pipeline.clips import Clip
@@ -23,12 +23,12 @@ from polytalk.pipeline.settings import RunSettings
 from polytalk.planning.activations import MOST_TEXT_TOKENS, Activations
 from polytalk.planning.cost import VideoSize, call_flops
 from polytalk.planning.duration import Duration, estimate
-from polytalk.planning.fake_tensor_trace import Run
+from polytalk.planning.fake_tensor_trace import TracedCall
 from polytalk.planning.hardware import GIB, Device
-from polytalk.planning.memory import Footprint, Workload
+from polytalk.planning.memory import MemoryEstimate, Workload
 from polytalk.planning.model_sizes import ModelSizes
 from polytalk.scene import Scene
-from polytalk.units import FPS, SAMPLE_RATE, Size
+from polytalk.units import DTYPES, FPS, SAMPLE_RATE, Size
 
 LEVERS: dict[str, tuple[Any, ...]] = {
     "vae_tiling": (False, True),
@@ -43,7 +43,6 @@ _STREAMING = 1.5
 """The same for streaming from a disk, whose speed is not known."""
 _SHORTER_CLIPS = (61, 45, 33)
 """Frames of a clip tried when nothing fits; the network was trained at 81."""
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,8 @@ class Video:
     """(height, width) in pixels."""
     text_tokens: int = MOST_TEXT_TOKENS
     """At most so many pieces has the longer prompt."""
+    is_dubbed: bool = False
+    """Whether people of a source video speak anew."""
 
     @property
     def seconds(self) -> float:
@@ -66,13 +67,17 @@ class Video:
 
     @classmethod
     def of_scene(
-        cls, scene: Scene, size_class: str, size: Size | None = None, max_seconds: float | None = None,
+        cls,
+        scene: Scene,
+        size_class: str,
+        size: Size | None = None,
+        max_seconds: float | None = None,
         files: OpenedFiles | None = None,
-    ) -> Video:  # fmt: skip
+    ) -> Video:
         """Read picture and sounds as the pipeline will.
 
         Args:
-            scene: what is wanted.
+            scene: what is wanted; where it shows a video, voices are cut or followed by silence to its length.
             size_class: of the model; gives the size by the picture's aspect.
             size: (height, width) instead.
             max_seconds: where the video is cut off.
@@ -84,20 +89,16 @@ class Video:
         files = files or OpenedFiles()
         picture = files.picture(scene.image)
         scene_boxes(scene, picture.width, picture.height)
-        offsets = [speaker.offset for speaker in scene.speakers]
-        if scene.utterances or scene.soundtrack is not None:
-            samples = conversation_tracks(files.conversation(scene)).shape[-1]
-        else:
-            samples = arrange(load_voices(scene, files.sound), SAMPLE_RATE, scene.arrangement, offsets).shape[-1]
-        frames = num_feature_frames(samples)
-        if shows_video(scene.image):
-            frames = files.frames(scene.image).num_frames  # voices are cut, or followed by silence
+        frames = num_feature_frames(conversation_tracks(files.conversation(scene)).shape[-1])
+        is_dubbed = shows_video(scene.image)
+        if is_dubbed:
+            frames = files.frames(scene.image, "image").num_frames
         if max_seconds is not None:
             frames = min(frames, max(1, round(max_seconds * FPS)))
         # a piece is a character or more; the negative prompt may be the model's, which is not short
         prompts = [len(scene.prompt), MOST_TEXT_TOKENS if scene.negative_prompt is None else len(scene.negative_prompt)]
         target = size or choose_size(picture.width, picture.height, size_class)
-        return cls(len(scene.speakers), frames, target, max(*prompts, 1) + 1)
+        return cls(len(scene.speakers), frames, target, max(*prompts, 1) + 1, is_dubbed)
 
 
 @dataclass(frozen=True)
@@ -121,14 +122,14 @@ class PlanRequest:
     fixed: frozenset[str] = frozenset()
     """Names of levers, and "clip_frames", that must stay as they are."""
     choices: Mapping[str, Any] = field(default_factory=dict)
-    """As `RunChoices`."""
+    """`preset` and knobs of `PipelineConfig`."""
     dtype: str | None = None
     """Number format; None is the device's."""
 
     def __post_init__(self) -> None:
         self.settings()
-        if self.dtype is not None and self.dtype not in _DTYPES:
-            raise PolytalkError("dtype", f"{self.dtype!r} is unknown", f"Use one of {', '.join(_DTYPES)}.")
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise PolytalkError("dtype", f"{self.dtype!r} is unknown", f"Use one of {', '.join(DTYPES)}.")
 
     def settings(self, clip_frames: int | None = None) -> RunSettings:
         """The run's choices, or with shorter clips."""
@@ -140,12 +141,12 @@ class PlanRequest:
     @property
     def predictions(self) -> int:
         """Of the network in each step."""
-        return len(self.settings().guidance.branches())
+        return len(self.settings().guidance.passes())
 
     @property
     def number(self) -> torch.dtype:
         """Number format of the weights."""
-        return _DTYPES[self.dtype or self.device.dtype]
+        return getattr(torch, self.dtype or self.device.dtype)
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class Candidate:
     """Longest clip allowed."""
     clips: list[Clip]
     """The video cut up."""
-    footprint: Footprint
+    memory: MemoryEstimate
     """Memory."""
     duration: Duration
     """Time."""
@@ -224,26 +225,28 @@ class Plan:
             return self.chosen
         request, device = self.request, self.request.device
         least = min(self.tried, key=_shortage(request))
-        footprint, lack = least.footprint, "host memory"
-        needed, there = footprint.host, request.host_memory
-        if device.kind != "cpu" and footprint.device > device.usable:
-            lack, needed, there = "GPU memory", footprint.device / max(device.usable, 1) * device.memory, device.memory
+        memory, knob, lack = least.memory, "ram", "host memory"
+        needed, there = memory.host, request.host_memory
+        if device.kind != "cpu" and memory.device > device.usable:
+            knob, lack = "vram", "GPU memory"
+            needed, there = memory.device / max(device.usable, 1) * device.memory, device.memory
+        height, width = request.video.size
+        levers = ", ".join(f"`{lever}`" for lever in _words(least.options)) or "plain"
         problem = (
-            f"{there / GIB:.1f} GiB of {lack} are too little for {_size_text(request.video.size)} with "
-            f"{request.video.people} voice(s): even the thriftiest settings ({describe_options(least.options)}) take "
-            f"{needed / GIB:.1f} GiB while {footprint.stage}"
+            f"{there / GIB:.1f} GiB of {lack} are too little for {width} × {height} with {request.video.people} "
+            f"voice(s): even the thriftiest settings ({levers}) take {needed / GIB:.1f} GiB while {memory.stage}"
         )
-        raise PolytalkError("--vram" if lack == "GPU memory" else "memory", problem, _remedy(least, request))
+        raise PolytalkError(knob, problem, _remedy(least, request))
 
 
-def make_plan(request: PlanRequest, runs: dict[tuple[Any, ...], Run] | None = None) -> Plan:
+def make_plan(request: PlanRequest, traced: dict[tuple[Any, ...], TracedCall] | None = None) -> Plan:
     """Look at the levers that are free and choose the cheapest that fits.
 
     Args:
         request: what is asked for.
-        runs: what of this model has been run through for other plans; is added to.
+        traced: what of this model has been traced for other plans; is added to.
     """
-    known = {} if runs is None else runs
+    known = {} if traced is None else traced
     works: dict[int, tuple[Workload, list[Clip], RunSettings]] = {}
 
     def weigh(options: LoadOptions, clip_frames: int) -> Candidate:
@@ -264,7 +267,7 @@ def make_plan(request: PlanRequest, runs: dict[tuple[Any, ...], Run] | None = No
 
 
 def _clip_lengths(request: PlanRequest, longest: int) -> list[int]:
-    if "clip_frames" in request.fixed or request.model.is_mini:
+    if "clip_frames" in request.fixed or request.model.family == "mini":
         return [longest]
     motion = request.settings().planner.motion_frames
     return [longest, *(frames for frames in _SHORTER_CLIPS if motion < frames < longest)]
@@ -275,7 +278,7 @@ def _free_options(request: PlanRequest) -> Iterator[LoadOptions]:
     free = {name: values for name, values in LEVERS.items() if name not in request.fixed}
     if request.model.quantization is not None:
         free.pop("quantization", None)  # the files' own stays
-    if request.model.is_mini:
+    if request.model.family == "mini":
         free = {}  # its parts are small, and most levers are not for them
     if request.device.kind == "cpu":
         free["offload"] = tuple(value for value in free.get("offload", ()) if value in ("none", "stream")) or ("none",)
@@ -301,19 +304,19 @@ def _sensible(request: PlanRequest, chosen: dict[str, Any]) -> bool:
 
 
 def _workload(
-    request: PlanRequest, clip_frames: int, runs: dict[tuple[Any, ...], Run]
+    request: PlanRequest, clip_frames: int, traced: dict[tuple[Any, ...], TracedCall]
 ) -> tuple[Workload, list[Clip], RunSettings]:
     settings = request.settings(clip_frames)
     clips = settings.planner.plan(request.video.frames)
     options = request.options
-    vae = _DTYPES[options.vae_dtype] if options.vae_dtype else None
+    vae = getattr(torch, options.vae_dtype) if options.vae_dtype else None
     size = _clip_size(request, clips)
     people, kind = request.video.people, request.device.kind
     tokens = request.video.text_tokens
-    activations = Activations(request.model, size, people, kind, request.number, vae, tokens, runs)
+    activations = Activations(request.model, size, people, kind, request.number, vae, tokens, traced)
     samples = round(request.video.frames / FPS * SAMPLE_RATE)
-    branches = settings.guidance.branches()
-    work = Workload(request.model, activations, branches, samples, kind, len(clips) > 1)
+    passes, is_dubbed = settings.guidance.passes(), request.video.is_dubbed
+    work = Workload(request.model, activations, passes, samples, kind, len(clips) > 1, is_dubbed)
     return work, clips, settings
 
 
@@ -325,60 +328,59 @@ def _weigh(
     clips: list[Clip],
     settings: RunSettings,
 ) -> Candidate:
-    footprint = work.footprint(options)
+    memory = work.memory(options)
     steps, (height, width) = settings.schedule.num_steps, request.video.size
     duration = estimate(work, request.device, options, clips, height, width, steps)
-    on_device = request.device.kind == "cpu" or footprint.device <= request.device.usable
-    fits = on_device and footprint.host <= request.host_memory
+    on_device = request.device.kind == "cpu" or memory.device <= request.device.usable
+    fits = on_device and memory.host <= request.host_memory
     shortened = clip_frames < request.settings().planner.clip_frames
-    return Candidate(options, clip_frames, clips, footprint, duration, fits, steps, len(work.branches), shortened)
+    return Candidate(options, clip_frames, clips, memory, duration, fits, steps, len(work.passes), shortened)
 
 
 def _clip_size(request: PlanRequest, clips: list[Clip]) -> VideoSize:
     return VideoSize(max(clip.num_frames for clip in clips), *request.video.size)
 
 
-def _shortage(request: PlanRequest):  # type: ignore[no-untyped-def]
+def _shortage(request: PlanRequest) -> Callable[[Candidate], float]:
     """Sorts candidates by how far they are from fitting."""
 
     def lacking(candidate: Candidate) -> float:
-        footprint, device = candidate.footprint, request.device
-        gpu = 0.0 if device.kind == "cpu" else max(0.0, footprint.device - device.usable)
-        return gpu + max(0.0, footprint.host - request.host_memory)
+        memory, device = candidate.memory, request.device
+        gpu = 0.0 if device.kind == "cpu" else max(0.0, memory.device - device.usable)
+        return gpu + max(0.0, memory.host - request.host_memory)
 
     return lacking
 
 
 def _remedy(least: Candidate, request: PlanRequest) -> str:
-    ways = []
-    if least.predictions > 1 and not request.model.is_mini:
-        ways.append("use --preset fast (one prediction a step)")
-    if not request.model.is_mini:
-        ways.append("a smaller --size" if request.model.config.size_class == "480p" else "--size-class 480p")
-        ways.append("fewer --clip-frames")
-    ways.append("a GPU with more memory" if request.device.kind != "cpu" else "a machine with more memory")
-    ways.append("or --model mini" if not request.model.is_mini else "or a smaller --size")
-    text = ", ".join(ways)
+    more = "a machine with more memory" if request.device.kind == "cpu" else "a GPU with more memory"
+    if request.model.family == "mini":
+        return f"{more[0].upper()}{more[1:]}, or a smaller `size`."
+    ways = ["use `preset=fast` (one prediction a step)"] if least.predictions > 1 else []
+    ways.append("a smaller `size`" if request.model.config.size_class == "480p" else "`size_class=480p`")
+    text = ", ".join([*ways, "fewer `clip_frames`", more, "or `model=mini`"])
     return f"{text[0].upper()}{text[1:]}."
 
 
+def levers_in(options: LoadOptions) -> list[tuple[str, Any]]:
+    """The levers that are not plain, by the names of their knobs; of LoRAs each one."""
+    found = [(entry.name, getattr(options, entry.name), entry.default) for entry in knobs_of(LoadOptions)]
+    return [
+        (name, each)
+        for name, value, default in found
+        if value != default
+        for each in (value if name == "loras" else (value,))
+    ]
+
+
 def describe_options(options: LoadOptions) -> str:
-    """The levers that are on, as the command line's options."""
-    words = []
-    if options.quantization is not None:
-        words.append(f"--quantization {options.quantization}")
-    if options.offload != "none":
-        words.append(f"--offload {options.offload}")
-    if options.branch_chunking is not None:
-        words.append("--branch-chunking" if options.branch_chunking else "--no-branch-chunking")
-    for name in ("layerwise_casting", "vae_tiling", "compile"):
-        if getattr(options, name):
-            words.append(f"--{name.replace('_', '-')}")
-    if options.step_cache is not None:
-        words.append(f"--step-cache {options.step_cache}")
-    words += [f"--lora {Path(lora.path).name}:{lora.scale:g}" for lora in options.loras]
-    return " ".join(words) or "plain"
+    """The levers that are not plain, in the notation of errors: "offload=stream, quantization=int8, vae_tiling"."""
+    return ", ".join(_words(options)) or "plain"
 
 
-def _size_text(size: Size) -> str:
-    return f"{size[1]} × {size[0]}"
+def _words(options: LoadOptions) -> list[str]:
+    return [name if value is True else f"{name}={_said(value)}" for name, value in levers_in(options)]
+
+
+def _said(value: Any) -> str:
+    return f"{Path(value.path).name}:{value.scale:g}" if isinstance(value, LoraChoice) else str(value)

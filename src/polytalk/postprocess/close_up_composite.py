@@ -102,7 +102,7 @@ class CutComposite:
     def _reference(self, frames: Tensor) -> Tensor:
         """(T, 3, h, w): the cut as each frame shows it where nothing has changed.
 
-        The pipeline may have put the picture itself in the place of the autoencoder's pixels (`media.stillness`).
+        The picture itself may stand in the place of the autoencoder's pixels (see `polytalk.postprocess.stillness`).
         """
         to_shown, to_still = (
             blur((frames - known).abs().mean(1, keepdim=True), 2.0).square() for known in (self.shown, self.still)

@@ -119,10 +119,9 @@ def _window(rng: np.random.Generator, canvas: skia.Canvas, left: float, wide: fl
     canvas.drawRect(box, linear((0, top), (0, bottom), [argb(sky), argb(lighter(sky, 0.6))]))
     hill = skia.Path()
     hill.addCircle(left + 0.6 * wide, bottom + 0.25 * wide, 0.5 * wide)
-    canvas.save()
-    canvas.clipRect(box)
-    canvas.drawPath(hill, fill(hsv(rng.uniform(0.2, 0.4), 0.4, 0.5)))
-    canvas.restore()
+    with skia.AutoCanvasRestore(canvas):
+        canvas.clipRect(box)
+        canvas.drawPath(hill, fill(hsv(rng.uniform(0.2, 0.4), 0.4, 0.5)))
     frame = stroke(lighter(wall, 0.7), 0.02 * height)
     canvas.drawRect(box, frame)
     canvas.drawLine(left + wide / 2, top, left + wide / 2, bottom, frame)
@@ -183,11 +182,8 @@ def _plant(rng: np.random.Generator, canvas: skia.Canvas, left: float, wide: flo
 
 def outdoor(rng: np.random.Generator, canvas: skia.Canvas, width: int, height: int) -> str:
     """Sky, sun or clouds, hills and trees."""
-    sky = hsv(
-        rng.uniform(0.5, 0.65) if rng.random() < 0.75 else rng.uniform(0.0, 0.1),
-        rng.uniform(0.15, 0.55),
-        rng.uniform(0.6, 1.0),
-    )
+    hue = rng.uniform(0.5, 0.65) if rng.random() < 0.75 else rng.uniform(0.0, 0.1)
+    sky = hsv(hue, rng.uniform(0.15, 0.55), rng.uniform(0.6, 1.0))
     canvas.drawPaint(linear((0, 0), (0, 0.7 * height), [argb(sky), argb(lighter(sky, 0.65))]))
     for _ in range(int(rng.integers(0, 5))):
         x, y, r = rng.uniform(0, width), rng.uniform(0.05, 0.3) * height, rng.uniform(0.04, 0.09) * height
@@ -214,14 +210,8 @@ def outdoor(rng: np.random.Generator, canvas: skia.Canvas, width: int, height: i
                 canvas.drawCircle(x, base - 0.65 * tall, 0.33 * tall, fill(leaf))
             else:
                 tree = skia.Path()
-                tree.addPoly(
-                    [
-                        skia.Point(x - 0.28 * tall, base - 0.2 * tall),
-                        skia.Point(x, base - tall),
-                        skia.Point(x + 0.28 * tall, base - 0.2 * tall),
-                    ],
-                    True,
-                )
+                corners = ((x - 0.28 * tall, base - 0.2 * tall), (x, base - tall), (x + 0.28 * tall, base - 0.2 * tall))
+                tree.addPoly([skia.Point(*corner) for corner in corners], True)
                 canvas.drawPath(tree, fill(leaf))
     return str(rng.choice(["a park", "green hills", "the countryside"]))
 

@@ -16,16 +16,30 @@ BUNDLED = (
     "hubble_deep_field.jpg", "ihc.png", "moon.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg",
 )  # fmt: skip
 """Names of the pictures that lie inside scikit-image's wheel (nothing is downloaded)."""
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+"""Of files that are taken for pictures where a folder is searched for them."""
 LONGEST = 640
 """Pictures are kept with at most so many pixels a side."""
 
 
-def bundled_pictures() -> tuple[Path, ...]:
-    """Paths of the bundled pictures that are there, in a fixed order; empty without scikit-image."""
+def bundled_folder() -> Path:
+    """Where scikit-image keeps its pictures.
+
+    Raises:
+        PolytalkError: it is not installed.
+    """
     spec = find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
+        raise PolytalkError("photos", "scikit-image is not installed", 'Install it with pip install "polytalk[train]".')
+    return Path(next(iter(spec.submodule_search_locations))) / "data"
+
+
+def bundled_pictures() -> tuple[Path, ...]:
+    """Paths of the bundled pictures that are there, in a fixed order; empty without scikit-image."""
+    try:
+        folder = bundled_folder()
+    except PolytalkError:
         return ()
-    folder = Path(next(iter(spec.submodule_search_locations))) / "data"
     return tuple(folder / name for name in BUNDLED if (folder / name).is_file())
 
 
@@ -35,9 +49,7 @@ def folder_pictures(folder: str) -> tuple[Path, ...]:
     Raises:
         PolytalkError: the folder holds no picture.
     """
-    found = tuple(
-        sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
-    )
+    found = tuple(sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in ENDINGS))
     if not found:
         raise PolytalkError("photo_folder", f"no pictures in {folder}", "Give a folder with .png, .jpg or .webp files.")
     return found

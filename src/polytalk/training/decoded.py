@@ -10,11 +10,10 @@ from torch import Tensor
 from polytalk.models.mini.autoencoder import MiniAutoencoder
 from polytalk.training.latents import EYES, MOUTH
 from polytalk.training.stages.autoencoder import gradients
+from polytalk.units import SPATIAL_STRIDE
 
 WINDOW, MARGIN = 8, 1
 """Cells of a window's sides, and how many of them at its edges only give the decoder its surroundings."""
-CELL = 8
-"""Pixels of a cell."""
 
 
 class DecodedFaces:
@@ -35,10 +34,10 @@ class DecodedFaces:
         """Error (B,) of latents (B, C, F, h, w) against those wanted; flags (B, F, h, w) tell where both are."""
         windows = face_windows(flags, generator, self.eyes)
         with torch.autocast(predicted.device.type, torch.bfloat16):
-            shown = self._decoded(predicted, windows)
+            found = self._decoded(predicted, windows)
             with torch.no_grad():
                 true = self._decoded(wanted, windows)
-        error = shown - true
+        error = found - true
         parts = [part.abs().mean(dim=(1, 2, 3, 4)) for part in (error, *gradients(error))]
         return torch.stack(parts).sum(dim=0)
 
@@ -48,7 +47,7 @@ class DecodedFaces:
             clip[..., top : top + WINDOW, left : left + WINDOW]
             for clip, (top, left) in zip(latents, windows, strict=True)
         ]
-        edge = MARGIN * CELL
+        edge = MARGIN * SPATIAL_STRIDE
         return self.autoencoder.decode(torch.stack(parts))[..., edge:-edge, edge:-edge].float()
 
 

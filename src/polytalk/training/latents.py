@@ -6,10 +6,13 @@ import dataclasses
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import Queue
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import numpy as np
@@ -17,9 +20,14 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from polytalk.errors import PolytalkError
 from polytalk.models.mini.autoencoder import MiniAutoencoder
-from polytalk.models.mini.speech_encoder import MiniSpeechEncoder
-from polytalk.models.mini.text_encoder import MiniTextEncoder
+from polytalk.models.mini.encoders import MiniSpeechEncoder, MiniTextEncoder
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import draw_clip
+from polytalk.synthetic.speech.bank import SpeechBank
+from polytalk.synthetic.speech.conversation import draw_conversation
+from polytalk.units import FPS, SAMPLES_PER_FRAME
 
 FACE, MOUTH, EYES = 1, 2, 3
 MARGIN = 2
@@ -27,6 +35,9 @@ MARGIN = 2
 
 CONTEXT = 20
 """Frames of sound drawn before and after the clip, so that the speech encoder hears what it will hear in use."""
+
+AHEAD = 4
+"""Rows that a worker process may be ahead."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class LatentPoolConfig:
     people: int = 1
     """People in every clip."""
     scene: dict[str, Any] = field(default_factory=dict)
-    """Fields of `polytalk.synthetic.scenes.SceneConfig` besides people."""
+    """Fields of `polytalk.synthetic.scene_config.SceneConfig` besides people."""
     overlap: float = 0.5
     """Share of clips with overlapping speech."""
     silent: float = 0.05
@@ -56,7 +67,7 @@ class LatentPoolConfig:
 
 
 @dataclass(frozen=True)
-class Job:
+class ClipJob:
     """One clip to draw."""
 
     seed: int
@@ -69,22 +80,15 @@ class Job:
     """Which of the things that may be said and happen in the scene."""
 
 
-_banks: dict[str, Any] = {}
+Encoders = tuple[MiniAutoencoder, MiniSpeechEncoder, MiniTextEncoder]
 
 
-def draw_example(job: Job) -> dict[str, np.ndarray | str]:
-    """Draw one scene with its conversation; runs in a worker process."""
-    from polytalk.synthetic.scenes import SceneConfig, draw_clip
-    from polytalk.synthetic.speech.bank import SpeechBank
-    from polytalk.synthetic.speech.conversation import draw_conversation
-
-    torch.set_num_threads(1)
-    if job.voices not in _banks:
-        _banks[job.voices] = SpeechBank(job.voices, held_out=False)
+def draw_example(job: ClipJob, bank: SpeechBank) -> dict[str, np.ndarray | str]:
+    """Draw one scene with its conversation."""
     rng = np.random.default_rng([job.seed, 1 + job.talk])
     scene = SceneConfig(people=(job.people, job.people), **job.scene)
     overlap = bool(rng.random() < job.overlap)
-    conversation = draw_conversation(_banks[job.voices], rng, job.people, scene.num_frames, overlap, CONTEXT / 25)
+    conversation = draw_conversation(bank, rng, job.people, scene.num_frames, overlap, CONTEXT / FPS)
     if rng.random() < job.silent:
         arrays = {name: 0 * getattr(conversation, name) for name in ("audio", "mouth", "speaking", "lead", "trail")}
         conversation = dataclasses.replace(conversation, **arrays)
@@ -102,21 +106,6 @@ def draw_example(job: Job) -> dict[str, np.ndarray | str]:
     }
 
 
-_encoders: list[Encoders] = []
-
-
-def _receive(encoders: Encoders) -> None:
-    """Start of a worker process."""
-    torch.set_num_threads(1)
-    autoencoder, speech, text = encoders
-    _encoders[:] = [(autoencoder.to(memory_format=torch.channels_last), speech, text)]
-
-
-def draw_row(job: Job) -> dict[str, np.ndarray]:
-    """One row of a pool; runs in a worker process."""
-    return encode_example(draw_example(job), *_encoders[0])
-
-
 def standardised(tracks: np.ndarray) -> np.ndarray:
     """Zero mean and unit deviation per track (P, n); silent tracks stay zero."""
     centred = tracks - tracks.mean(axis=1, keepdims=True)
@@ -124,24 +113,76 @@ def standardised(tracks: np.ndarray) -> np.ndarray:
     return np.where(deviation > 1e-5, centred / np.maximum(deviation, 1e-5), 0.0)
 
 
-Encoders = tuple[MiniAutoencoder, MiniSpeechEncoder, MiniTextEncoder]
+def _work(jobs: Sequence[ClipJob], encoders: Encoders, rows: Queue[dict[str, np.ndarray] | Exception]) -> None:
+    """A worker process: a row for each job, or what went wrong."""
+    torch.set_num_threads(1)
+    autoencoder, speech, text = encoders
+    autoencoder = autoencoder.to(memory_format=torch.channels_last)
+    banks: dict[str, SpeechBank] = {}
+    try:
+        for job in jobs:
+            if job.voices not in banks:
+                banks[job.voices] = SpeechBank(job.voices, held_out=False)
+            rows.put(encode_example(draw_example(job, banks[job.voices]), autoencoder, speech, text))
+    except Exception as error:
+        rows.put(error)
 
 
-def draw_rows(jobs: list[Job], workers: int, encoders: Encoders) -> Iterator[dict[str, np.ndarray]]:
-    """Rows of all jobs, in order, drawn and encoded by several processes of one thread each."""
+def draw_rows(jobs: Sequence[ClipJob], workers: int, encoders: Encoders) -> Iterator[dict[str, np.ndarray]]:
+    """Rows of all jobs, in order, drawn and encoded by several processes of one thread each.
+
+    Raises:
+        PolytalkError: a process ended before its time; what goes wrong within one is raised here as it is.
+    """
     context = multiprocessing.get_context("spawn")
+    count = min(workers, os.cpu_count() or 1)
+    queues = [context.Queue(AHEAD) for _ in range(count)]
+    processes = [
+        context.Process(target=_work, args=(jobs[number::count], encoders, queue), daemon=True)
+        for number, queue in enumerate(queues)
+    ]
+    with _one_thread_each():
+        for process in processes:
+            process.start()
+    try:
+        for number in range(len(jobs)):
+            yield _next_row(queues[number % count], processes[number % count])
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _next_row(rows: Queue[dict[str, np.ndarray] | Exception], process: BaseProcess) -> dict[str, np.ndarray]:
+    alive = True
+    while True:
+        try:
+            row = rows.get(timeout=5)
+        except Empty:
+            if not alive:
+                raise PolytalkError(
+                    "workers", "a process that draws has ended", "Give fewer: memory may be short."
+                ) from None
+            alive = process.is_alive()  # what it put last is taken before it is missed
+            continue
+        if isinstance(row, Exception):
+            raise row
+        return row
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes that are started within do their arithmetic in one thread."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
-    count = min(workers, os.cpu_count() or 1)
-    with ProcessPoolExecutor(count, context, _receive, (encoders,)) as executor:
-        executor.submit(os.getpid).result()
-        for start in range(0, len(jobs), 256):
-            yield from executor.map(draw_row, jobs[start : start + 256], chunksize=4)
-    for name, value in before.items():
-        os.environ.pop(name)
-        if value is not None:
-            os.environ[name] = value
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def token_classes(masks: np.ndarray, frames: int) -> np.ndarray:
@@ -213,10 +254,12 @@ class LatentPool:
         c, first = self.config, made["clips"]
         each = 2 if c.twins else 1
         jobs = [
-            Job(c.seed + i // each, c.people, c.scene, c.overlap, c.silent, c.voices, i % each)
+            ClipJob(c.seed + i // each, c.people, c.scene, c.overlap, c.silent, c.voices, i % each)
             for i in range(first, c.clips)
         ]
-        arrays = {f.stem: np.load(f, mmap_mode="r+") for f in self.folder.glob("*.npy")} if first else {}
+        arrays: dict[str, np.memmap] = {}
+        if first:
+            arrays = {f.stem: np.load(f, mmap_mode="r+") for f in self.folder.glob("*.npy")}
         rows = draw_rows(jobs, c.workers, (autoencoder, speech, text))
         for i, row in enumerate(track(rows, f"{self.folder.name}: drawing", total=len(jobs)), start=first):
             for name, value in row.items():
@@ -226,7 +269,7 @@ class LatentPool:
                 arrays[name][i] = value
             if (i + 1) % 256 == 0 or i + 1 == c.clips:
                 for array in arrays.values():
-                    array.flush()  # type: ignore[attr-defined]
+                    array.flush()
                 mark.write_text(json.dumps({**made, "clips": i + 1}))
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -263,7 +306,7 @@ def encode_example(
         pixels(example["reference"]).permute(2, 0, 1)[None], min(latent_frames, autoencoder.time_reach + 1)
     )[0]
     audio = torch.from_numpy(example["audio"]).to(device)
-    features = speech(audio, audio.shape[1] // 640)
+    features = speech(audio, audio.shape[1] // SAMPLES_PER_FRAME)
     index = torch.arange(CONTEXT - MARGIN, CONTEXT + frames + MARGIN).clamp(0, features.shape[1] - 1)
     height, width = latents.shape[-2:]
     return {

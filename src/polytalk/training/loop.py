@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import SupportsFloat
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -228,8 +229,8 @@ class Loop:
         self.stopped = True
 
 
-def _rounded(value: object) -> float:
-    number = float(value)  # type: ignore[arg-type]
+def _rounded(value: SupportsFloat) -> float:
+    number = float(value)
     return number if not math.isfinite(number) else round(number, 6)
 
 

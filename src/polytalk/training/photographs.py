@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from polytalk.errors import PolytalkError
+from polytalk.synthetic.picture_io import ENDINGS, bundled_folder
 
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "color.png", "brick.png",
            "grass.png", "gravel.png", "camera.png", "coins.png", "retina.jpg", "ihc.png", "hubble_deep_field.jpg",
@@ -19,16 +20,12 @@ class Photographs:
     """Pictures of scikit-image's wheel and of the given folders, cropped, scaled, mirrored, coloured and moved."""
 
     def __init__(self, folders: Sequence[str] = ()) -> None:
-        import skimage
-
-        bundled = Path(skimage.__file__).parent / "data"
+        bundled = bundled_folder()
         files = [bundled / name for name in BUNDLED if (bundled / name).exists()]
         for folder in folders:
             if not Path(folder).is_dir():
                 raise PolytalkError("photographs", f"{folder} is no folder", "name folders of pictures")
-            files += sorted(
-                p for p in Path(folder).rglob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"}
-            )
+            files += sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in ENDINGS)
         self.pictures = [Image.open(file).convert("RGB") for file in files]
 
     def clip(self, rng: np.random.Generator, frames: int, size: int) -> np.ndarray:

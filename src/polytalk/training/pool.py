@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import draw_clip
+
 
 @dataclass(frozen=True)
 class PoolConfig:
@@ -24,14 +27,12 @@ class PoolConfig:
     seed: int = 0
     """First seed; clip i has seed + i."""
     scene: dict[str, Any] = field(default_factory=dict)
-    """Fields of `polytalk.synthetic.scenes.SceneConfig` (height, width, num_frames, people, ...)."""
+    """Fields of `polytalk.synthetic.scene_config.SceneConfig` (height, width, num_frames, people, ...)."""
     workers: int = 2
     """Processes that draw."""
 
 
 def _draw(job: tuple[int, dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-    from polytalk.synthetic.scenes import SceneConfig, draw_clip
-
     seed, scene = job
     clip = draw_clip(seed, SceneConfig(**scene))
     boxes = np.stack([clip.face_boxes, clip.mouth_boxes], axis=2)

@@ -1,1 +1,1 @@
-"""Weights on disk: the catalogue of published files, downloads, verification, conversion, and random stand-ins."""
+"""Which weights there are and whether they are whole: published files listed, fetched, checked, converted, imitated."""

@@ -30,7 +30,7 @@ class Published:
     """A repository on the Hugging Face hub, or the part of one that is needed."""
 
     name: str
-    """How `polytalk weights` calls it."""
+    """What it is called here."""
     repository: str
     """owner/name."""
     role: str
@@ -157,7 +157,7 @@ CATALOGUE: tuple[Published, ...] = (
         "lightx2v/Wan2.1-I2V-14B-480P-StepDistill-CfgDistill-Lightx2v",
         "lora",
         0.74,
-        "4 steps without guidance, rank 64: --preset fast",
+        "4 steps without guidance, rank 64: for the preset fast",
         "loras/Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors",
     ),
     _one(
@@ -189,7 +189,7 @@ CATALOGUE: tuple[Published, ...] = (
         "vrgamedevgirl84/Wan14BT2VFusioniX",
         "lora",
         0.35,
-        "8 steps: --preset balanced",
+        "8 steps: for the preset balanced",
         "FusionX_LoRa/Wan2.1_I2V_14B_FusionX_LoRA.safetensors",
     ),
     _one("causvid", _KIJAI, "lora", None, "CausVid, rank 32", "Wan21_CausVid_14B_T2V_lora_rank32.safetensors"),
@@ -212,7 +212,7 @@ CATALOGUE: tuple[Published, ...] = (
         "quant_models/quantization_map_int8_FusionX.json",
     ),
 )
-"""Everything that `polytalk weights download` knows."""
+"""Everything that can be fetched by name."""
 
 SETS = {
     "480p": ("wan-480p", "multitalk", "wav2vec2"),

@@ -1,4 +1,4 @@
-"""Any layout -> our own, one folder with everything in it, optionally quantised; a block is in memory at a time."""
+"""Any layout to our own, one folder with everything in it, optionally quantised; a block is in memory at a time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polytalk.acceleration.quantization import SCHEMES, quantizer
 from polytalk.checkpoints.fill import load_into
 from polytalk.checkpoints.layouts import ModelLocation, locate
 from polytalk.checkpoints.wan import WAN_CLASSES, Part, WanFiles, open_files
 from polytalk.config.index import ModelIndex
 from polytalk.errors import PolytalkError
 from polytalk.models.transformer import MultiTalkTransformer3DModel
-from polytalk.pipeline.components.wan_loading import load_tokenizer
+from polytalk.pipeline.components.wan import load_tokenizer
 from polytalk.weights.synthesize import new_folder
 from polytalk.weights.writing import partial_file, write_index
 
@@ -28,7 +29,7 @@ _SCALES_SHARE = 0.07
 """At most this much is added by scales and by what stays unquantised, in the published size."""
 
 Report = Callable[[str, str], None]
-"""Told the component and the unit that has been written."""
+"""Called with the component and the unit that has been written."""
 
 
 def convert(
@@ -47,14 +48,14 @@ def convert(
         dtype: of network and text encoder; what the network wants in float32 is float32. The other encoders keep
             their types.
         quantization: "int8" or "int4" for the network's blocks; None writes them in `dtype`.
-        report: told what has been written.
+        report: called with what has been written.
 
     Raises:
         PolytalkError: a damaged model, an unknown scheme, a folder that is taken, a disk that is too small.
     """
     quantize = _quantizer(quantization)
     files = open_files(location)
-    tell = report or (lambda component, unit: None)
+    notify = report or (lambda component, unit: None)
     wide: Any = MultiTalkTransformer3DModel._keep_in_fp32_modules
     with new_folder(folder, _expected_bytes(files, dtype, quantization)):
         for name, part in files.parts().items():
@@ -65,7 +66,7 @@ def convert(
                 dtype if network or name == "text_encoder" else None,
                 keep_in_fp32=wide if network else (),
                 change=quantize if network else None,
-                report=partial(tell, name),
+                report=partial(notify, name),
             )
         load_tokenizer(files.tokenizer).save_pretrained(str(folder / "tokenizer"))
         ModelIndex(WAN_CLASSES, files.config).write(folder)
@@ -86,7 +87,7 @@ def write_part(
     Each unit (block) is read, changed, handed on to the files and forgotten; see `load_into` for the arguments.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    seen: set[str] = set()
+    written: set[str] = set()
     shards = _Shards(folder)
 
     def on_module(name: str, module: nn.Module) -> None:
@@ -94,14 +95,14 @@ def write_part(
             change(name, module)
         state = module.state_dict(prefix=f"{name}.")
         shards.add({key: tensor for key, tensor in state.items() if not tensor.is_meta})
-        seen.update(state)
+        written.update(state)
         module.to("meta")
         if report is not None:
             report(name)
 
     model: Any = load_into(part.build, part.tensors, dtype=dtype, keep_in_fp32=keep_in_fp32, on_module=on_module)
     tied = getattr(model, "_tied_weights_keys", None) or {}
-    rest = {name: tensor for name, tensor in model.state_dict().items() if name not in seen and name not in tied}
+    rest = {name: tensor for name, tensor in model.state_dict().items() if name not in written and name not in tied}
     shards.add(rest)
     diffusers = hasattr(model, "save_config")
     shards.finish("diffusion_pytorch_model" if diffusers else "model")
@@ -150,12 +151,10 @@ class _Shards:
 
 
 def _quantizer(name: str | None) -> Callable[[str, nn.Module], None] | None:
-    from polytalk.acceleration.quantization import SCHEMES, quantizer
-
     if name is None:
         return None
     if name in SCHEMES and name not in CONVERTIBLE:
-        remedy = f"Write {' or '.join(CONVERTIBLE)}, or load with quantization={name!r}, which converts while loading."
+        remedy = f"Write {' or '.join(CONVERTIBLE)}, or load with `quantization={name}`, which converts while loading."
         raise PolytalkError("quantization", f"{name} depends on the machine and is not written to files", remedy)
     return quantizer(name)
 

@@ -1,10 +1,10 @@
-"""Fetching published files from the Hugging Face hub: shown first, resumed when cut off, hashed at the end."""
+"""Fetching published files from the Hugging Face hub: listed first, resumed when cut off, hashed at the end."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from polytalk.weights.catalogue import Published
 from polytalk.weights.synthesize import free_bytes
 
 _BLOCK = 2**22
+_CONFIGURATIONS = ["model_index.json", "*config.json"]
+"""Files that say what a model is made of; a few kilobytes each."""
 
 
 @dataclass(frozen=True)
@@ -82,31 +84,31 @@ class DownloadPlan:
         free = free_bytes(self.folder)
         if self.missing_bytes > free:
             problem = f"{self.missing_bytes / 1e9:.1f} GB are to come, {free / 1e9:.1f} GB are free"
-            raise PolytalkError(str(self.folder), problem, "Make room, or choose a folder on another disk by --to.")
+            raise PolytalkError(str(self.folder), problem, "Make room, or choose a folder on another disk.")
 
     def run(self, report: Callable[[RemoteFile, str], None] | None = None) -> None:
         """Fetch what is missing, then check every file's size and hash; a damaged one is fetched anew, once.
 
         Args:
-            report: told the file and what happens to it: "downloading", "checking", "ok".
+            report: called with the file and what happens to it: "downloading", "checking", "ok".
 
         Raises:
             PolytalkError: no connection, a file that is gone from the hub, or one that stays damaged.
         """
-        tell = report or (lambda file, what: None)
+        notify = report or (lambda file, what: None)
         self.check_disk()
         for file in self.missing:
-            tell(file, "downloading")
+            notify(file, "downloading")
             self._fetch(file)
         for file in self.files:
-            tell(file, "checking")
+            notify(file, "checking")
             if file.damage() is not None:
-                tell(file, "downloading")
+                notify(file, "downloading")
                 self._fetch(file, anew=True)
             damage = file.damage()
             if damage is not None:
                 raise PolytalkError(str(file.target), damage, "Delete it and download it again; check the disk.")
-            tell(file, "ok")
+            notify(file, "ok")
 
     def _fetch(self, file: RemoteFile, anew: bool = False) -> None:
         fetch_file(file.repository, file.path, file.revision, file.folder, self.endpoint, anew)
@@ -165,29 +167,75 @@ def fetch_file(
     return Path(found)
 
 
+@dataclass(frozen=True)
+class RemoteModel:
+    """A repository's index and configurations, which are here, and what else it holds."""
+
+    folder: Path
+    """Its snapshot in the hub's cache."""
+    sizes: Mapping[str, int]
+    """Path in the repository -> bytes; where the hub cannot be asked, of what is here."""
+
+
+def fetch_configurations(repository: str, field: str = "model", endpoint: str | None = None) -> RemoteModel:
+    """A repository's `model_index.json` and `config.json`s in the hub's cache; no weights are fetched.
+
+    Args:
+        repository: owner/name.
+        field: what errors are about.
+        endpoint: another hub than huggingface.co.
+
+    Raises:
+        PolytalkError: no such repository, or no connection and not in the cache.
+    """
+    from huggingface_hub import HfApi, RepoFile, errors, snapshot_download
+
+    endpoint = endpoint or os.environ.get("HF_ENDPOINT")
+    with hub_errors(repository, field):
+        folder = Path(snapshot_download(repository, allow_patterns=_CONFIGURATIONS, endpoint=endpoint))
+    try:
+        listed = HfApi(endpoint=endpoint).list_repo_tree(repository, recursive=True)
+        sizes = {entry.path: entry.size for entry in listed if isinstance(entry, RepoFile)}
+    except (errors.HTTPError, OSError):
+        here = (path for path in folder.rglob("*") if path.is_file())
+        sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in here}
+    return RemoteModel(folder, sizes)
+
+
 @contextmanager
-def hub_errors(repository: str) -> Iterator[None]:
+def hub_errors(repository: str, field: str | None = None) -> Iterator[None]:
     """Turn the hub's many errors into one line each.
+
+    Args:
+        repository: owner/name.
+        field: what errors are about; None is the repository.
 
     Raises:
         PolytalkError: naming the repository and what to do.
     """
     from huggingface_hub import errors
 
+    named, subject = field or repository, "" if field is None else f"{repository} is no folder here: "
+
     try:
         yield
     except errors.GatedRepoError as error:
         remedy = f"Accept its terms at https://huggingface.co/{repository}, then run: hf auth login."
-        raise PolytalkError(repository, "its terms have not been accepted", remedy) from error
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.RemoteEntryNotFoundError) as error:
-        problem = f"not found on the hub ({_first_line(error)})"
-        raise PolytalkError(repository, problem, "Check the name; a private one needs: hf auth login.") from error
+        raise PolytalkError(named, f"{subject}its terms have not been accepted", remedy) from error
+    except (
+        errors.HFValidationError,
+        errors.RepositoryNotFoundError,
+        errors.RevisionNotFoundError,
+        errors.RemoteEntryNotFoundError,
+    ) as error:
+        problem = f"{subject}not found on the hub ({_first_line(error)})"
+        raise PolytalkError(named, problem, "Check the name; a private one needs: hf auth login.") from error
     except errors.OfflineModeIsEnabled as error:
-        raise PolytalkError(repository, "HF_HUB_OFFLINE forbids downloads", "Unset it.") from error
+        raise PolytalkError(named, f"{subject}HF_HUB_OFFLINE forbids downloads", "Unset it.") from error
     except (errors.HTTPError, OSError) as error:
-        problem = f"the Hugging Face hub cannot be reached ({type(error).__name__}: {_first_line(error)})"
+        problem = f"{subject}the Hugging Face hub cannot be reached ({type(error).__name__}: {_first_line(error)})"
         remedy = "Check the connection and try again, which resumes; or copy the files here from another machine."
-        raise PolytalkError(repository, problem, remedy) from error
+        raise PolytalkError(named, problem, remedy) from error
 
 
 def _digest(path: Path, kind: str, start: bytes = b"") -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 _PIECE = 2**24
-"""Elements drawn at a time."""
+"""Elements made at a time."""
 _SMALL = 0.02
 """Deviation of biases and of norms around 1."""
 
@@ -20,7 +20,7 @@ _SMALL = 0.02
 class RandomTensors:
     """Normal weights of deviation 1/sqrt(inputs), norms about 1, biases about 0.
 
-    Shards, layouts and the order of drawing make no difference: every layout of one seed is the same model.
+    Shards, layouts and the order of calls make no difference: every layout of one seed is the same model.
     """
 
     seed: int = 0

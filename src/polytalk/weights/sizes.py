@@ -35,7 +35,7 @@ class TransformerSize:
     audio_dim: int = 768
     """Width of such a token."""
     audio_window: int = 5
-    """Frames of speech features seen at a time."""
+    """Frames of speech features that a token hears."""
     vae_scale: int = 4
     """Video frames in a latent frame."""
 

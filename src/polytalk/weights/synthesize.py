@@ -82,7 +82,7 @@ def synthesize(folder: Path, recipe: Recipe, written: Callable[[str, int], None]
     Args:
         folder: where to; must be new or empty.
         recipe: what.
-        written: told the file and the number of bytes written to it since the last call.
+        written: called with the file and the number of bytes written to it since the last call.
 
     Raises:
         PolytalkError: the folder holds something, or the disk is too small.
@@ -93,20 +93,20 @@ def synthesize(folder: Path, recipe: Recipe, written: Callable[[str, int], None]
 
 
 def _write(folder: Path, recipe: Recipe, report: Callable[[str, int], None]) -> None:
-    draw = RandomTensors(recipe.seed)
+    tensors = RandomTensors(recipe.seed)
     for file, (shapes, dtype) in recipe.files().items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
 
-        def told(count: int, file: str = file) -> None:
+        def wrote(count: int, file: str = file) -> None:
             report(file, count)
 
         if path.name == STEM:
-            base_map = write_shards(path.parent, STEM, shapes, draw, dtype, NUM_SHARDS, told)
+            base_map = write_shards(path.parent, STEM, shapes, tensors, dtype, NUM_SHARDS, wrote)
         elif path.suffix == ".pth":
-            write_pickle(path, shapes, draw, dtype, told)
+            write_pickle(path, shapes, tensors, dtype, wrote)
         else:
-            write_safetensors(path, shapes, draw, dtype, told)
+            write_safetensors(path, shapes, tensors, dtype, wrote)
     audio_names = released.audio_shapes(recipe.size)
     total = sum(path.stat().st_size for path in folder.glob(f"*/{STEM}*.safetensors"))
     total += (folder / AUDIO_FOLDER / AUDIO_FILE).stat().st_size

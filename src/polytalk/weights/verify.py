@@ -15,6 +15,8 @@ from polytalk.checkpoints.layouts import TRANSFORMER_FILE, TRANSFORMER_INDEX, La
 from polytalk.checkpoints.wan import WAN_CLASSES, Part, part_openers, tokenizer_folder
 from polytalk.config.index import ModelIndex
 from polytalk.errors import PolytalkError
+from polytalk.pipeline.components.wan import load_tokenizer
+from polytalk.pipeline.multitalk import MultiTalkPipeline
 from polytalk.weights.catalogue import CATALOGUE
 
 _BLOCK = 2**22
@@ -136,14 +138,10 @@ def _place(location: ModelLocation, part: str) -> Path:
 
 
 def _tokenizer(folder: Path) -> str:
-    from polytalk.pipeline.components.wan_loading import load_tokenizer
-
     return f"{len(load_tokenizer(folder))} pieces"
 
 
 def _small_model(root: Path) -> str:
-    from polytalk.pipeline.multitalk import MultiTalkPipeline
-
     MultiTalkPipeline.from_pretrained(root, "float32", "cpu")
     return f"{', '.join(ModelIndex.read(root).components)} load"
 

@@ -16,7 +16,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 Chunks = Callable[[str, tuple[int, ...]], Iterable[Tensor]]
 """(tensor, shape) -> its elements in order, in flat pieces."""
 Written = Callable[[int], None]
-"""Told the number of bytes written since the last call."""
+"""Called with the number of bytes written since the last call."""
 
 _CODES = {
     torch.float32: "F32",

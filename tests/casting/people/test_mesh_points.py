@@ -11,7 +11,8 @@ from polytalk.postprocess.expression import FEATURES, play_features
 from polytalk.postprocess.face import Head
 from polytalk.postprocess.face_points import find_points
 from polytalk.postprocess.puppet import Puppets
-from polytalk.synthetic.scenes import SceneConfig, draw_clip
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import draw_clip
 
 HEAD = Head(226, 97, 175)
 EYES = ((203.2, 101.3), (247.0, 103.0))

@@ -12,10 +12,11 @@ from polytalk.casting.people.find import find_people, people_of, with_places
 from polytalk.casting.people.geometry import overlap
 from polytalk.casting.preview import COLOURS, draw_people
 from polytalk.errors import PolytalkError
-from polytalk.evaluation.scenes.drawn_heads import visible_heads
-from polytalk.evaluation.scenes.held_out import HELD_OUT_SEED
+from polytalk.evaluation.scenes.synthetic_heads import visible_heads
 from polytalk.scene import Box, Scene, Speaker
-from polytalk.synthetic.scenes import SceneConfig, draw_clip
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import draw_clip
+from polytalk.synthetic.seeds import HELD_OUT_SEED
 
 PLAIN = SceneConfig(
     height=288,

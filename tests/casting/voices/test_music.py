@@ -54,7 +54,7 @@ def test_too_short_or_silent_has_none(count: int) -> None:
 def test_separation_says_what_it_needs(speech: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "demucs" else real(name))
-    with pytest.raises(PolytalkError, match=r"--separate-music.*polytalk\[music\]"):
+    with pytest.raises(PolytalkError, match=r"separate_music.*polytalk\[music\]"):
         separate_voice(Sound(speech, RATE))
 
 

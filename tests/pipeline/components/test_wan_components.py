@@ -11,22 +11,21 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers import PreTrainedTokenizerFast, Wav2Vec2Config, Wav2Vec2Model
 
-from polytalk.acceleration.lazy_part import LazyPart
-from polytalk.checkpoints.diffusers_names import speech_encoder_plan
-from polytalk.checkpoints.released_names import (
+from polytalk.acceleration.offload import LazyPart
+from polytalk.checkpoints import (
     image_encoder_from_official,
     text_encoder_from_official,
-    translate,
+    transformer_from_official,
     vae_from_official,
 )
+from polytalk.checkpoints.diffusers_names import speech_encoder_plan
+from polytalk.checkpoints.released_names import translate
 from polytalk.conditioning.clip import CLIP_MEAN, CLIP_STD, clip_pixels
 from polytalk.conditioning.speech import standardise
 from polytalk.conditioning.text import clean_prompt, encode_prompts
 from polytalk.config.pipeline import PipelineConfig
 from polytalk.errors import PolytalkError
-from polytalk.models import MultiTalkTransformer3DModel
-from polytalk.pipeline.components.wan import WanComponents
-from polytalk.pipeline.components.wan_loading import load_tokenizer
+from polytalk.pipeline.components.wan import WanComponents, load_tokenizer
 from polytalk.pipeline.condition import build_condition
 from polytalk.weights.tokenizer import write_tokenizer
 
@@ -59,7 +58,7 @@ def parts(golden):
     speech.load_state_dict(translate(old, speech_encoder_plan([*old, "quantizer.codevectors"])))
     umt5 = golden["umt5"]
     return WanComponents(
-        MultiTalkTransformer3DModel.from_official(golden["transformer_weights"], config),
+        transformer_from_official(golden["transformer_weights"], config),
         vae_from_official(weights(golden["wan_vae"]), sizes["vae"]),
         LazyPart.of(text_encoder_from_official(weights(umt5), sizes["umt5"])),
         LazyPart.of(image_encoder_from_official(weights(golden["clip_vision"]), sizes["clip_vision"])),

@@ -15,18 +15,19 @@ from PIL import Image
 from polytalk.errors import PolytalkError
 from polytalk.synthetic.characters import avatars
 from polytalk.synthetic.characters.character import Character, Pose
-from polytalk.synthetic.characters.heads import head as heads3d
-from polytalk.synthetic.characters.heads import mesh as heads3d_mesh
+from polytalk.synthetic.characters.heads import head as heads
+from polytalk.synthetic.characters.heads import mesh
 from polytalk.synthetic.characters.photos import person as photos
-from polytalk.synthetic.characters.registry import SOURCES, avatar, head, portrait, register_portraits
-from polytalk.synthetic.scenes import SceneConfig
+from polytalk.synthetic.characters.registry import SOURCES, portrait, register_portraits
+from polytalk.synthetic.scene_config import SceneConfig
 
 SIZE, HEAD = 240, 150.0
 FRONT = Pose(x=120.0, y=110.0, size=HEAD)
 HAVE_AVATARS = all(importlib.util.find_spec(name) for name in ("python_avatars", "resvg_py"))
+NEEDS_AVATARS = pytest.mark.skipif(not HAVE_AVATARS, reason="needs the extra `sources`")
 MAKERS = [
-    pytest.param(head, id="3-D person"),
-    pytest.param(avatar, id="avatar", marks=pytest.mark.skipif(not HAVE_AVATARS, reason="needs the extra `sources`")),
+    pytest.param(heads.Head3D, id="3-D person"),
+    pytest.param(avatars.AvatarPerson, id="avatar", marks=NEEDS_AVATARS),
     pytest.param(portrait, id="portrait"),
 ]
 
@@ -117,24 +118,24 @@ def test_descriptions_are_noun_phrases(make):
         assert "{" not in words
 
 
-def test_sources_are_registered_for_scenes():
+def test_every_source_is_known_to_scenes():
     assert {"3-D person", "avatar", "portrait"} <= set(SOURCES)
     SceneConfig(sources=(("3-D person", 1.0), ("portrait", 1.0)))
 
 
 class TestHeads:
     def test_gap_between_the_lips_is_exact_whatever_the_face_does(self):
-        bank = heads3d_mesh.load_heads()
+        bank = mesh.load_heads()
         for index in range(0, len(bank), 5):
-            one = heads3d_mesh.Head(bank, index)
+            one = mesh.HeadMesh(bank, index)
             for rounding, smile, width in ((0, 0, 0.5), (1, 0, 0.5), (0, 1, 1.0), (0.5, -1, 0.0)):
                 for opening in (0.0, 0.4, 1.0):
                     place = one.positions(Pose(0, 0, 1, opening=opening, rounding=rounding, smile=smile, width=width))
                     gap = place[one.lower_edge, 1].mean() - place[one.upper_edge, 1].mean()
-                    assert gap == pytest.approx(heads3d_mesh.GAP * one.mouth_width * opening, abs=1e-4)
+                    assert gap == pytest.approx(mesh.GAP * one.mouth_width * opening, abs=1e-4)
 
     def test_heads_are_one_high_and_centred(self):
-        bank = heads3d_mesh.load_heads()
+        bank = mesh.load_heads()
         assert len(bank) >= 12
         for vertices in bank.neutral:
             assert vertices[:, 1].min() == pytest.approx(-0.5, abs=0.01)
@@ -143,22 +144,22 @@ class TestHeads:
     def test_everybody_can_be_drawn(self):
         seen = set()
         for seed in range(60):
-            person = heads3d.Head3D(np.random.default_rng(seed))
+            person = heads.Head3D(np.random.default_rng(seed))
             seen.add(person.person["seed"])
             left, top, right, bottom = person.geometry(FRONT).mouth
             assert 0.15 * HEAD < right - left < 0.5 * HEAD
             assert 0.15 * HEAD < bottom - top < 0.45 * HEAD
-        assert len(seen) > 0.6 * len(heads3d_mesh.load_heads())
+        assert len(seen) > 0.6 * len(mesh.load_heads())
 
     def test_rotation_is_rigid_and_turns_as_named(self):
-        turn = heads3d_mesh.rotation(Pose(0, 0, 1, yaw=0.7, pitch=-0.5, roll=0.3))
+        turn = mesh.rotation(Pose(0, 0, 1, yaw=0.7, pitch=-0.5, roll=0.3))
         assert np.allclose(turn @ turn.T, np.eye(3), atol=1e-6)
         nose = np.array([0, 0, 1.0])
-        assert (heads3d_mesh.rotation(Pose(0, 0, 1, yaw=1.0)) @ nose)[0] > 0.3
-        assert (heads3d_mesh.rotation(Pose(0, 0, 1, pitch=1.0)) @ nose)[1] > 0.2
+        assert (mesh.rotation(Pose(0, 0, 1, yaw=1.0)) @ nose)[0] > 0.3
+        assert (mesh.rotation(Pose(0, 0, 1, pitch=1.0)) @ nose)[1] > 0.2
 
     def test_light_falls_from_its_side(self):
-        light = heads3d_mesh.Light(np.array([1.0, 0, 0]), np.full(3, 0.7), np.full(3, 0.2), 0.0)
+        light = mesh.Light(np.array([1.0, 0, 0]), np.full(3, 0.7), np.full(3, 0.2), 0.0)
         normals = np.array([[0.8, 0, 0.6], [-0.8, 0, 0.6]], np.float32)
         lit, dark = light.shade(np.full((2, 3), 0.5, np.float32), normals, np.ones(2, np.float32), 0.0).mean(axis=1)
         assert lit > 1.5 * dark
@@ -167,14 +168,14 @@ class TestHeads:
         flat = np.array([[0, 0], [1, 0], [0, 1], [0, 0], [1, 0], [0, 1]], float)
         depth = np.array([1.0, 1, 1, 0, 0, 0])
         faces = np.array([[0, 2, 1], [3, 5, 4], [0, 1, 2]])
-        assert heads3d_mesh.visible_faces(flat, depth, faces).tolist() == [[3, 5, 4], [0, 2, 1]]
+        assert mesh.visible_faces(flat, depth, faces).tolist() == [[3, 5, 4], [0, 2, 1]]
 
     def test_missing_file_is_named(self, tmp_path):
         with pytest.raises(PolytalkError, match=r"none\.npz"):
-            heads3d_mesh.load_heads(tmp_path / "none.npz")
+            mesh.load_heads(tmp_path / "none.npz")
 
 
-@pytest.mark.skipif(not HAVE_AVATARS, reason="needs the extra `sources`")
+@NEEDS_AVATARS
 def test_avatars_differ_and_cut_the_head_from_the_trunk():
     sheets = [avatars.render_sheet(number) for number in range(3)]
     assert len({sheet.words for sheet in sheets}) == 3
@@ -251,9 +252,8 @@ class TestPhotos:
 
 
 def test_one_picture_stands_for_many_people():
-    from polytalk.synthetic.characters.photos.person import PhotoPerson, builtin_portraits
-
-    portraits = builtin_portraits()
-    faces = [drawn(PhotoPerson(np.random.default_rng(seed), portraits), FRONT).astype(float) for seed in range(6)]
+    portraits = photos.builtin_portraits()
+    people = [photos.PhotoPerson(np.random.default_rng(seed), portraits) for seed in range(6)]
+    faces = [drawn(person, FRONT).astype(float) for person in people]
     differences = [np.abs(a - b).mean() for n, a in enumerate(faces) for b in faces[:n]]
     assert min(differences) > 8

@@ -1,19 +1,29 @@
-"""From a finished model to one that works together with the other ranks'."""
+"""From a finished model to one that works together with the other ranks'.
+
+All ranks see the same: rank 0 encodes and decodes, the others get its results. Ranks that computed them on their own
+would agree almost, which is not enough: GPUs choose kernels by measurement, and a difference in the last digit of a
+latent grows over the steps until the shards of one video no longer fit together.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 import torch.distributed as dist
-from torch import nn
+from diffusers.hooks.hooks import HookRegistry, ModelHook
+from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from polytalk.acceleration.lazy_part import LazyPart
-from polytalk.acceleration.parallel.agreement import SharedComponents, share_latents
-from polytalk.acceleration.parallel.context import enable_context_parallel
+from polytalk.acceleration.offload import LazyPart
 from polytalk.acceleration.parallel.guidance import enable_guidance_parallel
+from polytalk.acceleration.parallel.tokens import enable_context_parallel
 from polytalk.acceleration.parallel.weights import all_ranks, shard_encoder, shard_transformer
 from polytalk.config.options import ParallelChoice
 from polytalk.errors import PolytalkError
 from polytalk.models.components import Components
+from polytalk.models.transformer import MultiTalkTransformer3DModel
 
 DIMENSIONS = ("guidance", "ring", "ulysses")
 """Of the device mesh, the one whose ranks talk most last: neighbours on the fastest links."""
@@ -66,3 +76,83 @@ def _shard_when_read(encoder: LazyPart | nn.Module, mesh: DeviceMesh) -> None:
     encoder.preparations.append(lambda network: shard_encoder(network, mesh))
     if encoder.loaded:
         encoder.drop()
+
+
+def share_latents(transformer: MultiTalkTransformer3DModel) -> None:
+    """At every call of the network all ranks take rank 0's latents, whatever noise they have drawn."""
+    HookRegistry.check_if_exists_or_initialize(transformer).register_hook(_RankZeroLatents(), "polytalk_latents")
+
+
+class _RankZeroLatents(ModelHook):
+    def new_forward(self, module: Any, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return self.fn_ref.original_forward(_from_rank_zero(hidden_states), *args, **kwargs)
+
+
+def _from_rank_zero(own: Tensor) -> Tensor:
+    # guidance's predictions start from one latent, expanded: send it once
+    repeated = own.shape[0] > 1 and own.stride(0) == 0
+    latents = (own[:1] if repeated else own).clone(memory_format=torch.contiguous_format)
+    dist.broadcast(latents, src=0)
+    return latents.expand(own.shape) if repeated else latents
+
+
+class SharedComponents:
+    """`Components` of which rank 0 alone does the encoding and decoding, and tells the results to the others.
+
+    Args:
+        components: a model's parts, the same on every rank.
+        text_on_all_ranks: the text encoder's weights are shared out, so all ranks have to run it.
+    """
+
+    def __init__(self, components: Components, *, text_on_all_ranks: bool = False) -> None:
+        self._components = components
+        self._text_on_all_ranks = text_on_all_ranks
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_components"], name)
+
+    @property
+    def transformer(self) -> MultiTalkTransformer3DModel:
+        """The network, which runs on all ranks."""
+        return self._components.transformer
+
+    @transformer.setter
+    def transformer(self, network: MultiTalkTransformer3DModel) -> None:
+        self._components.transformer = network
+
+    def encode_text(self, prompts: list[str]) -> Tensor:
+        """Prompts to (B, text_len, text_dim)."""
+        return self._from_rank_zero(lambda: self._components.encode_text(prompts), everywhere=self._text_on_all_ranks)
+
+    def encode_image(self, picture: Tensor) -> Tensor:
+        """Picture (B, 3, H, W) to tokens (B, tokens, image_dim)."""
+        return self._from_rank_zero(lambda: self._components.encode_image(picture))
+
+    def encode_speech(self, samples: Tensor, num_frames: int) -> Tensor:
+        """Normalised 16 kHz sound (P, n) to features (P, num_frames, layers, channels)."""
+        return self._from_rank_zero(lambda: self._components.encode_speech(samples, num_frames))
+
+    def encode_video(self, video: Tensor) -> Tensor:
+        """Video (B, 3, 4n + 1, H, W) to latents (B, C, n + 1, H / stride, W / stride)."""
+        return self._from_rank_zero(lambda: self._components.encode_video(video))
+
+    def decode_video(self, latents: Tensor) -> Tensor:
+        """The inverse of `encode_video`."""
+        return self._from_rank_zero(lambda: self._components.decode_video(latents))
+
+    def fill_latents(self, picture: Tensor, num_latent_frames: int, fill: str) -> Tensor:
+        """Condition latents (B, C, F, h, w) of frames that are not known, by `PipelineConfig.fill_condition`."""
+        return self._from_rank_zero(lambda: self._components.fill_latents(picture, num_latent_frames, fill))
+
+    def _from_rank_zero(self, compute: Callable[[], Tensor], *, everywhere: bool = False) -> Tensor:
+        main = dist.get_rank() == 0
+        own = compute() if main or everywhere else None
+        kind: list[Any] = [(tuple(own.shape), own.dtype) if main and own is not None else None]
+        dist.broadcast_object_list(kind, src=0, device=torch.device("cpu"))
+        shape, dtype = kind[0]
+        if main and own is not None:
+            result = own.to(self._components.device).contiguous()
+        else:
+            result = torch.empty(shape, dtype=dtype, device=self._components.device)
+        dist.broadcast(result, src=0)
+        return result

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from typing import Any
 
 import torch
-import torch.distributed._functional_collectives as collectives
 import torch.nn.functional as F
-from diffusers.hooks import HookRegistry, ModelHook
+from diffusers.hooks.hooks import HookRegistry, ModelHook
 from torch import Tensor
 from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
 
-from polytalk.models.attention import ContextBranches, ContextKeyValues
-from polytalk.models.transformer import Conditioning, MultiTalkTransformer3DModel, MultiTalkTransformerOutput
+from polytalk.models.conditioning import Conditioning
+from polytalk.models.library_internals import gathered
+from polytalk.models.transformer import MultiTalkTransformer3DModel, MultiTalkTransformerOutput
 
 
 def enable_guidance_parallel(transformer: MultiTalkTransformer3DModel, mesh: DeviceMesh) -> None:
@@ -36,10 +35,9 @@ class _BatchShards(ModelHook):
         self._whole: Conditioning | None = None
         self._part: Conditioning | None = None
 
-    def pre_forward(self, module: Any, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def new_forward(self, module: Any, *args: Any, **kwargs: Any) -> MultiTalkTransformerOutput:
+        """The network's forward of this rank's predictions, and everybody's output."""
         given = inspect.signature(type(module).forward).bind(module, *args, **kwargs).arguments
-        if given["hidden_states"] is None:  # the context's keys and values alone
-            return args, kwargs
         given.pop("self")
         self.batch = given["hidden_states"].shape[0]
         own = self._own()
@@ -53,13 +51,7 @@ class _BatchShards(ModelHook):
             given["conditioning"] = part
             if part.people < conditioning.people:
                 given["speaker_masks"] = None
-        return (), given
-
-    def post_forward(self, module: Any, output: Any) -> Any:
-        if isinstance(output, Conditioning):
-            return output
-        if isinstance(output, tuple):
-            return (self._join(output[0]),)
+        output = self.fn_ref.original_forward(**given)
         maps = None if output.reference_maps is None else [self._join(x) for x in output.reference_maps]
         labels = None if output.labels is None else [self._join(x) for x in output.labels]
         return MultiTalkTransformerOutput(self._join(output.sample), maps, labels)
@@ -73,43 +65,17 @@ class _BatchShards(ModelHook):
 
     def _conditioning(self, whole: Conditioning, own: slice, keep_people: bool) -> Conditioning:
         if self._whole is not whole or self._part is None:
-            self._whole, self._part = whole, _part(whole, own)
+            self._whole, self._part = whole, whole.samples(own)
         if keep_people or whole.people == 1 or bool(_binds(self._part).any()):
             return self._part
-        return _one_person(self._part)
+        return self._part.for_one_person()
 
     def _join(self, own: Tensor) -> Tensor:
         """(own rows, ...) of every rank to (batch, ...)."""
         padding = [0, 0] * (own.ndim - 1) + [0, self._rows() - own.shape[0]]
         padded = F.pad(own, padding).contiguous()
-        everyone = collectives.wait_tensor(collectives.all_gather_tensor(padded, 0, self.group))
-        return everyone[: self.batch]
-
-
-def _part(whole: Conditioning, own: slice) -> Conditioning:
-    """Views of some samples."""
-
-    def cut(entry: ContextKeyValues | ContextBranches) -> ContextKeyValues | ContextBranches:
-        if isinstance(entry, ContextBranches):
-            return ContextBranches(entry.samples[own])
-        return ContextKeyValues._make(None if x is None else x[own] for x in entry)
-
-    blocks = tuple(map(cut, whole.blocks))
-    return dataclasses.replace(whole, blocks=blocks, binds=None if whole.binds is None else whole.binds[own])
+        return gathered(padded, self.group)[: self.batch]
 
 
 def _binds(part: Conditioning) -> Tensor:
     return torch.ones(1, dtype=torch.bool) if part.binds is None else part.binds
-
-
-def _one_person(part: Conditioning) -> Conditioning:
-    """Samples that hear one person, whose voice had been repeated to stand beside others with several people."""
-
-    def first(entry: ContextKeyValues | ContextBranches) -> ContextKeyValues | ContextBranches:
-        if isinstance(entry, ContextBranches):  # samples side by side are not repeated
-            return entry
-        count = entry.audio_key.shape[2] // part.people
-        return entry._replace(audio_key=entry.audio_key[:, :, :count], audio_value=entry.audio_value[:, :, :count])
-
-    blocks = tuple(map(first, part.blocks))
-    return dataclasses.replace(part, blocks=blocks, people=1, binds=None)

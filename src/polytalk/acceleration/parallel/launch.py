@@ -48,7 +48,7 @@ def join(device: str | torch.device | None = None) -> torch.device:
 
 
 def agree(value: Any) -> Any:
-    """Rank 0's value on all ranks, for what a machine decides by measuring."""
+    """Rank 0's value on all ranks, for what differs from machine to machine."""
     values = [value]
     dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
     return values[0]
@@ -67,6 +67,6 @@ def _own_device(device: str | torch.device | None) -> torch.device:
     local = int(os.environ.get("LOCAL_RANK", 0))
     if local >= torch.cuda.device_count():
         problem = f"process {local} has no GPU of its own, there are {torch.cuda.device_count()}"
-        raise PolytalkError("--nproc-per-node", problem, "Start as many processes as GPUs, or use --device cpu.")
+        raise PolytalkError("parallel", problem, 'Start as many processes as GPUs, or use `device="cpu"`.')
     torch.cuda.set_device(local)
     return torch.device("cuda", local)

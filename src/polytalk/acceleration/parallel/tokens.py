@@ -1,19 +1,166 @@
-"""One rank's share of the video tokens, and the little that ranks have to tell each other about theirs."""
+"""Context parallelism: the video's tokens divided over ranks, through diffusers' own Ulysses and ring attention.
+
+And the little that ranks have to send each other about their share.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-import torch.distributed._functional_collectives as collectives
+import torch.distributed as dist
 import torch.nn.functional as F
+from diffusers.hooks.context_parallel import apply_context_parallel
+from diffusers.hooks.hooks import HookRegistry, ModelHook
+from diffusers.models import ContextParallelConfig, ParallelConfig
+from diffusers.models.attention_dispatch import AttentionBackendName
 from torch import Tensor
 from torch.distributed import ProcessGroup
+from torch.distributed.device_mesh import DeviceMesh
+
+from polytalk.acceleration.block_hooks import COMPILED
+from polytalk.config.options import ParallelChoice
+from polytalk.errors import PolytalkError
+from polytalk.models.attention import MATMUL
+from polytalk.models.library_internals import (
+    backends_for_divided_tokens,
+    default_backend,
+    divided_input,
+    gathered,
+    largest,
+    ranks_of,
+    sent,
+)
+from polytalk.models.transformer import MultiTalkTransformer3DModel
+
+WITHOUT_LOG_SUM_EXP = ("native", "_native_npu")
+"""Attention backends that can share heads, but do not return what ring attention needs."""
+RING_BACKEND = "_native_cudnn"
+"""PyTorch's own kernel that returns the log-sum-exp (CUDA, 16-bit)."""
+
+
+def enable_context_parallel(transformer: MultiTalkTransformer3DModel, choice: ParallelChoice, mesh: DeviceMesh) -> None:
+    """Divide the tokens of every call of the network over the mesh's dimensions "ring" and "ulysses".
+
+    The same as diffusers' `model.enable_parallelism`, which asks for an accelerator and so cannot run on CPUs, and sets
+    the configuration on cross-attentions, too, whose keys are not divided.
+
+    Args:
+        transformer: a finished network.
+        choice: degrees.
+        mesh: has dimensions "ring" and "ulysses" of these sizes.
+
+    Raises:
+        PolytalkError: heads that cannot be shared, an attention backend that cannot work so.
+    """
+    heads = transformer.config.num_attention_heads
+    if heads % choice.ulysses:
+        fitting = ", ".join(str(n) for n in range(2, heads + 1) if heads % n == 0)
+        raise PolytalkError("ulysses", f"{choice.ulysses} ranks cannot share {heads} heads", f"Use one of {fitting}.")
+    if choice.ring > 1:
+        _prepare_ring(transformer)
+    asked = _self_attentions(transformer)[0].backend
+    backend = default_backend() if asked in (None, MATMUL) else AttentionBackendName(asked)
+    name, usable = backend.value, backends_for_divided_tokens()
+    if choice.ring > 1:
+        usable -= set(WITHOUT_LOG_SUM_EXP)
+    if name not in usable:
+        problem = f"the attention backend {name!r} cannot work on divided tokens"
+        raise PolytalkError("ring" if choice.ring > 1 else "ulysses", problem, f"Use one of {sorted(usable)}.")
+    divide_tokens(transformer, choice, mesh)
+
+
+def divide_tokens(transformer: MultiTalkTransformer3DModel, choice: ParallelChoice, mesh: DeviceMesh) -> None:
+    """`enable_context_parallel` without its checks."""
+    context = ContextParallelConfig(ring_degree=choice.ring, ulysses_degree=choice.ulysses, mesh=mesh)
+    config = ParallelConfig(context_parallel_config=context)
+    config.setup(dist.get_rank(), dist.get_world_size(), transformer.device, mesh=mesh)
+    for processor in _self_attentions(transformer):
+        processor.parallel_config = config
+    table = divided_input(1, 4)  # text, picture and sound stay whole on every rank
+    apply_context_parallel(
+        transformer, context, {"video_tokens": {0: divided_input(1, 3)}, "rope": {0: table, 1: table}}
+    )
+    shards = _TokenShards(context)
+    HookRegistry.check_if_exists_or_initialize(transformer).register_hook(shards, "polytalk_tokens")
+    HookRegistry.check_if_exists_or_initialize(transformer.proj_out).register_hook(_Join(shards), "polytalk_join")
+
+
+def _self_attentions(transformer: MultiTalkTransformer3DModel) -> list[Any]:
+    blocks: Any = transformer.blocks
+    return [block.attn1.processor for block in blocks]
+
+
+def _prepare_ring(transformer: MultiTalkTransformer3DModel) -> None:
+    """Refuse where no kernel returns the log-sum-exp; choose one where none is chosen."""
+    weight = transformer.patch_embedding.weight
+    if weight.device.type != "cuda":
+        problem = f"no attention kernel on {weight.device.type} returns the log-sum-exp that ring attention needs"
+        raise PolytalkError("ring", problem, "Use ulysses, or CUDA GPUs.")
+    if weight.dtype not in (torch.bfloat16, torch.float16):
+        raise PolytalkError("ring", f"its kernels do not work in {weight.dtype}", "Use bfloat16 or float16.")
+    for processor in _self_attentions(transformer):
+        if processor.backend is None:
+            processor.backend = RING_BACKEND
+
+
+class _TokenShards(ModelHook):
+    """Lets every attention layer know, at each call of the network, which tokens it is going to get."""
+
+    def __init__(self, context: ContextParallelConfig) -> None:
+        super().__init__()
+        self.context = context
+        self.shard: RankShard | None = None
+
+    def new_forward(
+        self, module: Any, hidden_states: Tensor, *args: Any, speaker_labels: Tensor | None = None, **kwargs: Any
+    ) -> Any:
+        """The network's forward; the tokens are counted before it."""
+        if speaker_labels is not None:
+            raise PolytalkError("speaker_labels", "are given for divided tokens", "Train without context parallelism.")
+        frames, rows, columns = module.grid(hidden_states)
+        total = frames * rows * columns
+        if self.shard is None or self.shard.total != total:
+            self.shard = self._divide(total, module)
+            for block in module.blocks:
+                for layer in (block.attn1, block.audio_attn):
+                    layer.processor.token_shard = self.shard
+        return self.fn_ref.original_forward(hidden_states, *args, **kwargs)
+
+    def _divide(self, total: int, transformer: Any) -> RankShard:
+        context, mesh = self.context, ranks_of(self.context)
+        ranks = mesh.size()
+        if total < ranks:
+            raise PolytalkError("ulysses", f"{ranks} ranks for {total} tokens", "Start fewer processes.")
+        uneven = total % ranks > 0
+        if uneven and context.ring_degree > 1 and context.ulysses_degree > 1:
+            problem = f"ring and ulysses together need a number of tokens divisible by {ranks}, not {total}"
+            raise PolytalkError("ring", problem, "Use one of them alone, or another size.")
+        if uneven and HookRegistry.check_if_exists_or_initialize(transformer.blocks[0]).get_hook(COMPILED) is not None:
+            problem = f"compiled blocks need a number of tokens divisible by {ranks}, not {total}"
+            raise PolytalkError("compile", problem, "Leave it out, or choose another size or number of processes.")
+        # diffusers' ways for uneven shards ask all ranks for their lengths at every attention, so only when needed
+        context.ulysses_anything = uneven and context.ulysses_degree > 1
+        context.ring_anything = uneven and context.ring_degree > 1
+        return RankShard(total, mesh.get_local_rank(), ranks, mesh.get_group())
+
+
+class _Join(ModelHook):
+    """Every rank gets all outputs. diffusers' own hook sends shards of different lengths, which gloo refuses."""
+
+    def __init__(self, shards: _TokenShards) -> None:
+        super().__init__()
+        self.shards = shards
+
+    def post_forward(self, module: Any, output: Any) -> Any:
+        assert self.shards.shard is not None
+        return self.shards.shard.gather(output, 1)
 
 
 @dataclass(frozen=True)
 class RankShard:
-    """`polytalk.models.token_shard.TokenShard` over a process group.
+    """`polytalk.models.attention.TokenShard` over a process group.
 
     Tokens are cut as `torch.tensor_split` cuts them, which is how diffusers' context parallelism does it: the first
     L mod N ranks hold one more than the others. Collectives are functional, so that `torch.compile` can trace them.
@@ -59,12 +206,12 @@ class RankShard:
                 piece = local[:, :length].contiguous()
             else:
                 piece = local.new_empty(local.shape[0], length, *local.shape[2:])
-            pieces.append(collectives.wait_tensor(collectives.broadcast(piece, owner, self.group)))
+            pieces.append(sent(piece, owner, self.group))
         return torch.cat(pieces, dim=1)
 
     def extremes(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Smallest and largest over all ranks, element by element, in one message."""
-        both = collectives.wait_tensor(collectives.all_reduce(torch.stack([-low, high]), "max", self.group))
+        both = largest(torch.stack([-low, high]), self.group)
         return -both[0], both[1]
 
     def gather(self, local: Tensor, dim: int) -> Tensor:
@@ -72,9 +219,7 @@ class RankShard:
         local = local.movedim(dim, 0)
         longest = -(-self.total // self.ranks)
         padding = [0, 0] * (local.ndim - 1) + [0, longest - local.shape[0]]
-        padded = F.pad(local, padding).contiguous()
-        everyone = collectives.wait_tensor(collectives.all_gather_tensor(padded, 0, self.group))
-        parts = everyone.split(longest)
+        parts = gathered(F.pad(local, padding).contiguous(), self.group).split(longest)
         lengths = [end - begin for begin, end in map(self.bounds, range(self.ranks))]
         joined = torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
         return joined.movedim(0, dim)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from polytalk.errors import PolytalkError
+from polytalk.models.library_internals import forward_like_methods, rename_repeated_blocks
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 
 
@@ -26,7 +25,8 @@ def shard_transformer(transformer: MultiTalkTransformer3DModel, mesh: DeviceMesh
     for block in transformer.blocks:
         shard_unit(block, mesh)
     shard_unit(transformer, mesh)
-    _keep_known(transformer)
+    # sharding gives every block a new class; step caches and the compiler know blocks by their class
+    rename_repeated_blocks(transformer, type(transformer.blocks[0]))
 
 
 def block_sharder(device: torch.device) -> Callable[[str, nn.Module], None]:
@@ -59,7 +59,8 @@ def shard_encoder(encoder: nn.Module, mesh: DeviceMesh) -> nn.Module:
 
 
 def shard_unit(module: nn.Module, mesh: DeviceMesh) -> None:
-    """Share out one module that is always called as a whole; does nothing the second time.
+    """Share out one module that is always called as a whole, by `forward` or a method that acts like it; does nothing
+    the second time.
 
     Raises:
         PolytalkError: its weights are of a library's own kind, which cannot be cut.
@@ -72,16 +73,11 @@ def shard_unit(module: nn.Module, mesh: DeviceMesh) -> None:
             problem = f"{name} is a {kind.__name__}, which cannot be shared out"
             raise PolytalkError("fsdp", problem, "Use int8, int4 or no quantisation.")
     fully_shard(module, mesh=mesh)
+    for name in forward_like_methods(module):
+        register_fsdp_forward_method(module, name)
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
     """Entries of the outermost lists of modules."""
     for child in module.children():
         yield from child if isinstance(child, nn.ModuleList) else _layers(child)
-
-
-def _keep_known(transformer: Any) -> None:
-    """Sharding gives every block a new class; step caches and the compiler know blocks by their class."""
-    kind = type(transformer.blocks[0])
-    TransformerBlockRegistry.register(kind, TransformerBlockMetadata(return_hidden_states_index=0))
-    transformer._repeated_blocks = [*type(transformer)._repeated_blocks, kind.__name__]

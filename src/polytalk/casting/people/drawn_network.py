@@ -1,4 +1,4 @@
-"""The network that finds heads and figures in drawings; `polytalk.training.readers.drawn_faces` trains it."""
+"""The network that finds heads and figures in drawings; `polytalk.training.readers.synthetic_faces` trains it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Are actions that the prompt names seen? Each action has a figure that is read from the faces, and a threshold.
 
 The thresholds are what best tells drawn people who do something from drawn people who do not; found by
-`python -m polytalk.evaluation.calibrate_actions`.
+`python tools/calibrate_actions.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from polytalk.errors import PolytalkError
 from polytalk.evaluation.readers.face_reader import FaceTrack
 from polytalk.motion.gestures import ACTIONS, CAMERA
 from polytalk.synthetic.prompts import EVENT_WORDS
-from polytalk.synthetic.scenes import DrawnClip
+from polytalk.synthetic.scenes import SyntheticClip
 
 MEASURED = (*ACTIONS, CAMERA)
 """Actions that are measured; walking is `report`'s measure "crossing"."""
@@ -216,28 +216,28 @@ class ActionRate(Metric):
     """Share of actions seen: action by action, and over all that were added."""
 
     full_state_update = False
-    seen: torch.Tensor
+    hits: torch.Tensor
     count: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("seen", "count"):
+        for name in ("hits", "count"):
             self.add_state(name, torch.zeros(len(MEASURED), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, action: str, figure: float) -> None:
         """Adds one action and the figure that was read for it."""
         place = MEASURED.index(action)
-        self.seen[place] += int(figure >= THRESHOLDS[action])
+        self.hits[place] += int(figure >= THRESHOLDS[action])
         self.count[place] += 1
 
     def each(self) -> dict[str, float]:
         """Share of every action that was added."""
-        shares = (self.seen / self.count).tolist()
+        shares = (self.hits / self.count).tolist()
         return {name: share for name, share, count in zip(MEASURED, shares, self.count.tolist(), strict=True) if count}
 
     def compute(self) -> float:
         """The share of all; NaN when there was none."""
-        return int(self.seen.sum()) / int(self.count.sum()) if self.count.sum() else float("nan")
+        return int(self.hits.sum()) / int(self.count.sum()) if self.count.sum() else float("nan")
 
 
 def without_action(prompt: str) -> str:
@@ -246,7 +246,7 @@ def without_action(prompt: str) -> str:
     return prompt[: end + 1] if end >= 0 else ""
 
 
-def in_other_words(clip: DrawnClip, rng: np.random.Generator) -> str:
+def in_other_words(clip: SyntheticClip, rng: np.random.Generator) -> str:
     """The prompt of a scene with one event, which is told in words that no training run uses.
 
     Raises:
@@ -260,6 +260,6 @@ def in_other_words(clip: DrawnClip, rng: np.random.Generator) -> str:
     raise PolytalkError("prompt", f"{clip.prompt!r} does not end with {action!r}", "Draw scenes with one event.")
 
 
-def acting_person(clip: DrawnClip) -> int:
+def acting_person(clip: SyntheticClip) -> int:
     """Who is to do what the scene's one event says; of the camera the first person."""
     return max(clip.events[0][1], 0)

@@ -7,9 +7,9 @@ import torch
 from torchmetrics import Metric
 
 from polytalk.evaluation.readers.face_reader import FaceTrack
-from polytalk.evaluation.scenes.drawn_faces import READ
+from polytalk.evaluation.scenes.synthetic_faces import READ
+from polytalk.units import FPS
 
-FPS = 25.0
 SHUT, OPEN = 0.55, 0.35
 """Eyelids read as this far down have shut, and as this far up have opened again."""
 LONGEST_BLINK = 12

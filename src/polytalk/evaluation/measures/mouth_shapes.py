@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torchmetrics import Metric
 
-from polytalk.synthetic.speech.mouth import FPS
 from polytalk.tts.phonemes import Phoneme
+from polytalk.units import FPS
 
 LIPS_TOUCH = ("p", "b", "m")
 CLOSED = 0.12
 """A mouth read as less open than this is shut: all closures of drawn frames are (the highest was read as 0.09)."""
 OPENED = 0.15
-"""Within `NEAR` frames of a closure the mouth has to be open by so much more than at it: a mouth that never opens does
-not close either."""
-NEAR = 5
+"""Within `AROUND` frames of a closure the mouth has to be open by so much more than at it: a mouth that never opens
+does not close either."""
+AROUND = 5
 """Frames on either side of a closure in which the mouth is to have been open."""
 LATE = 1
 """A closure may come so many frames early or late."""
@@ -61,7 +61,7 @@ class LipClosures(Metric):
         length = min(len(read), len(true))
         for person, said in enumerate(phonemes):
             for first, last in closures(said, length):
-                around = slice(max(first - NEAR, 1), last + NEAR + 1)
+                around = slice(max(first - AROUND, 1), last + AROUND + 1)
                 if true[around, person].max() < WIDE_OPEN:
                     continue
                 lowest = float(read[first - LATE : last + LATE + 1, person].min())

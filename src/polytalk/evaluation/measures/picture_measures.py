@@ -7,16 +7,25 @@ import torch
 from torchmetrics import Metric
 
 from polytalk.evaluation.measures.metrics import _Mean, face_region, gradient_energy
-from polytalk.evaluation.reports.drift import around_people
-from polytalk.synthetic.scenes import DrawnClip
+from polytalk.synthetic.scenes import CELL, SyntheticClip
 
 STILL_LEVELS = 1.0
 """Pixels of drawn frames that never differ from the picture by more than so many of 255 levels stand still."""
+_AROUND = 1
+"""Cells around the people that are left out of the background: generated people sway otherwise than drawn ones."""
 LEAST_STILL = 0.02
 """A picture with a smaller share of still pixels than this is left out: its camera moves, or it is full of people."""
 
 
-def still_pixels(clip: DrawnClip) -> np.ndarray | None:
+def around_people(clip: SyntheticClip) -> np.ndarray:
+    """(H, W) bool: True wherever somebody is in any frame of a clip, and close by."""
+    cells = torch.from_numpy(clip.masks.any(axis=(0, 1)))[None, None].float()
+    grown = torch.nn.functional.max_pool2d(cells, 2 * _AROUND + 1, 1, _AROUND)[0, 0].bool().numpy()
+    height, width = clip.reference.shape[:2]
+    return grown.repeat(CELL, axis=0).repeat(CELL, axis=1)[:height, :width]
+
+
+def still_pixels(clip: SyntheticClip) -> np.ndarray | None:
     """(H, W) bool: background of a drawn clip that does not move; None where there is hardly any."""
     moved = np.abs(clip.frames.astype(np.int16) - clip.reference.astype(np.int16)).max(axis=(0, 3))
     still = (moved <= STILL_LEVELS) & ~around_people(clip)

@@ -1,6 +1,6 @@
 """Reads faces back from pixels: eyelids, gaze, turn, nod and tilt of the head, smile, brows, a raised hand.
 
-Two squares are cut around a head, a near one for the face and a wide one for a hand beside it; a small convolutional
+Two squares are cut around a head, a tight one for the face and a wide one for a hand beside it; a small convolutional
 network reads both, and says where the head has moved to, so that `FaceReader.follow` carries the squares from frame to
 frame. It is trained on drawn people by `python -m polytalk.training.readers.faces pose`.
 """
@@ -21,22 +21,22 @@ from torch import nn
 from polytalk.assets import asset
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.readers.mouth_reader import cut_square
-from polytalk.evaluation.scenes.drawn_faces import READ
+from polytalk.evaluation.scenes.synthetic_faces import READ
 
-NEAR = 96
-"""Pixels of a side of the near square."""
+TIGHT = 96
+"""Pixels of a side of the tight square."""
 WIDE = 64
 """Pixels of a side of the wide square."""
-NEAR_SCALE, WIDE_SCALE = 1.1, 2.5
+TIGHT_SCALE, WIDE_SCALE = 1.1, 2.5
 """Sides of the squares over the longer side of the face box."""
 LIP_ROWS = slice(13, 24)
-"""Of the 24 rows of the near square's fine features: where lips are."""
+"""Of the 24 rows of the tight square's fine features: where lips are."""
 BAND = (48, 96)
 """Rows and columns of the band around eyes and brows."""
 SETTLING = 2
 """Looks at the first frame before it is read."""
 MAX_STEP = 0.12
-"""A head moves at most this part of the near square from one frame to the next."""
+"""A head moves at most this part of the tight square from one frame to the next."""
 WEIGHTS = "face_reader.safetensors"
 Reader = TypeVar("Reader", bound=nn.Module)
 
@@ -72,25 +72,25 @@ def standardised(squares: torch.Tensor) -> torch.Tensor:
     return (squares - mean) / (deviation + 1e-2)
 
 
-def eye_band(near: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
-    """The band around eyes and brows (N, 3, *BAND) of near squares (N, 3, 96, 96), upright and at twice their scale.
+def eye_band(tight: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
+    """The band around eyes and brows (N, 3, *BAND) of tight squares (N, 3, 96, 96), upright and at twice their scale.
 
     Args:
         turn: (N, 6) yaw, pitch, roll; x, y and growth of the head, as `FaceReader` reads them.
     """
     yaw, pitch, roll, x, y, growth = turn.unbind(1)
-    head = 2 / (NEAR_SCALE * 1.12) * growth.clamp(-0.5, 0.5).exp()  # its height; a face box has 1.12 of it
+    head = 2 / (TIGHT_SCALE * 1.12) * growth.clamp(-0.5, 0.5).exp()  # its height; a face box has 1.12 of it
     cos, sin = roll.cos(), roll.sin()
     aside, down = 0.17 * yaw.clamp(-1, 1), 0.07 * pitch.clamp(-1, 1) - 0.01  # as the drawn features shift
     x, y = x + (cos * aside - sin * down) * head, y + (sin * aside + cos * down) * head
     wide, high = 0.30 * head, 0.15 * head
     rows = [torch.stack([cos * wide, -sin * high, x], 1), torch.stack([sin * wide, cos * high, y], 1)]
-    grid = F.affine_grid(torch.stack(rows, 1), [len(near), 3, *BAND], align_corners=False)
-    return F.grid_sample(near, grid.to(near.dtype), padding_mode="border", align_corners=False)
+    grid = F.affine_grid(torch.stack(rows, 1), [len(tight), 3, *BAND], align_corners=False)
+    return F.grid_sample(tight, grid.to(tight.dtype), padding_mode="border", align_corners=False)
 
 
 class FaceReader(nn.Module):
-    """A near and a wide square -> the fields of `READ`, and shift and growth of the head. About 0.4M parameters."""
+    """A tight and a wide square -> the fields of `READ`, and shift and growth of the head. About 0.4M parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,16 +116,16 @@ class FaceReader(nn.Module):
         """Writes the weights as bfloat16 safetensors."""
         save_reader(self, path)
 
-    def forward(self, near: torch.Tensor, wide: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """near (N, 3, 96, 96) and wide (N, 3, 64, 64), float 0..1.
+    def forward(self, tight: torch.Tensor, wide: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """tight (N, 3, 96, 96) and wide (N, 3, 64, 64), float 0..1.
 
         Returns:
-            (N, len(READ)) pose; (N, 3) x, y of the head's centre in the near square, -1..1, and the natural logarithm
+            (N, len(READ)) pose; (N, 3) x, y of the head's centre in the tight square, -1..1, and the natural logarithm
             of its size over the size that the square was cut for.
         """
-        fine = self.fine(standardised(near))
+        fine = self.fine(standardised(tight))
         turn = self.turn(self.coarse(fine)).float()
-        eyes = self.eyes(self.band(standardised(eye_band(near, turn.detach())))).float()
+        eyes = self.eyes(self.band(standardised(eye_band(tight, turn.detach())))).float()
         lips = self.lips(F.silu(self.lip_cells(fine[:, :, LIP_ROWS])).flatten(1)).float()
         hand = self.hand(self.wide(standardised(wide))).float()
         # in the order of READ: blink and gaze; yaw, pitch, roll; smile; brow; hand
@@ -149,7 +149,7 @@ class FaceReader(nn.Module):
         for t in [0] * SETTLING + list(range(length)):
             index = np.array([i for i, c in enumerate(owner) if t < len(clips[c])])
             pose, place = self._look([clips[owner[i]][t] for i in index], centre[index], size[index])
-            step = place[:, :2].clip(-2 * MAX_STEP, 2 * MAX_STEP) * size[index, None] * NEAR_SCALE / 2
+            step = place[:, :2].clip(-2 * MAX_STEP, 2 * MAX_STEP) * size[index, None] * TIGHT_SCALE / 2
             centre[index] += step
             size[index] *= np.exp(place[:, 2].clip(-0.1, 0.1) * 0.5)
             size[index] = np.clip(size[index], first[index] * 0.6, first[index] * 1.7)
@@ -164,15 +164,15 @@ class FaceReader(nn.Module):
     def _look(
         self, frames: Sequence[np.ndarray], centre: np.ndarray, size: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        near, wide = zip(*(cut_pair(f, c, s) for f, c, s in zip(frames, centre, size, strict=True)), strict=True)
-        pose, place = self(torch.stack(near), torch.stack(wide))
+        tight, wide = zip(*(cut_pair(f, c, s) for f, c, s in zip(frames, centre, size, strict=True)), strict=True)
+        pose, place = self(torch.stack(tight), torch.stack(wide))
         return pose.numpy(), place.numpy().astype(np.float64)
 
 
 def cut_pair(frame: np.ndarray, centre: np.ndarray, size: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Near and wide square of a frame (H, W, 3) around a head's centre (x, y); size: longer side of its box."""
-    near = cut_square(frame, centre, float(size) * NEAR_SCALE, NEAR)
-    return near, cut_square(frame, centre, float(size) * WIDE_SCALE, WIDE)
+    tight = cut_square(frame, centre, float(size) * TIGHT_SCALE, TIGHT)
+    return tight, cut_square(frame, centre, float(size) * WIDE_SCALE, WIDE)
 
 
 def load_reader(reader: Reader, path: str | Path | None, name: str) -> Reader:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from polytalk.assets import asset, model_folder
 from polytalk.conditioning.speech import encode_speech, num_feature_frames
-from polytalk.models.mini.speech_encoder import MiniSpeechEncoder
+from polytalk.models.mini.encoders import MiniSpeechEncoder
 
 WEIGHTS = "voice_reader.safetensors"
 

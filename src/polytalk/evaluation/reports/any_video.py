@@ -34,6 +34,7 @@ from polytalk.evaluation.measures.metrics import (
 from polytalk.evaluation.readers.mouth_reader import MouthReader
 from polytalk.evaluation.readers.voice_reader import VoiceReader
 from polytalk.evaluation.reports.contact_sheet import contact_sheet
+from polytalk.evaluation.reports.output import cell, plain
 from polytalk.media.audio import load_audio
 from polytalk.media.video import read_video
 from polytalk.scene import Box, Scene, Speaker
@@ -69,13 +70,7 @@ class VideoReport:
 
     def to_json(self) -> str:
         """One object; NaN becomes null."""
-
-        def clean(value: object) -> object:
-            if isinstance(value, float):
-                return round(value, 4) if math.isfinite(value) else None
-            return [clean(each) for each in value] if isinstance(value, list) else value
-
-        return json_text.dumps({name: clean(value) for name, value in asdict(self).items()}, ensure_ascii=False)
+        return json_text.dumps(plain(asdict(self)), ensure_ascii=False)
 
     def print(self, console: Console | None = None) -> None:
         """A row for each person."""
@@ -90,8 +85,7 @@ class VideoReport:
             table.add_column(name, justify="right")
         for number, name in enumerate(self.people):
             rest = (self.silence[number], self.identity[number], self.sharpness[number])
-            cells = [f"{value:.2f}" if math.isfinite(value) else "-" for value in (*self.sync[number], *rest)]
-            table.add_row(name, *cells)
+            table.add_row(name, *(cell(value, ".2f") for value in (*self.sync[number], *rest)))
         console.print(table)
         background = f"{self.background:.1f} dB" if math.isfinite(self.background) else "nothing to see of it"
         console.print(f"Background: {background}. By chance a mouth follows a voice by {self.chance:.2f}.")
@@ -174,8 +168,12 @@ def _same_face(faces: Sequence[Face], person: FoundPerson) -> Face | None:
     if person.landmarks is None:
         return None
     middle = person.landmarks.mean(axis=0)
-    known = [face for face in faces if face.landmarks is not None]
-    return min(known, key=lambda face: float(np.hypot(*(face.landmarks.mean(axis=0) - middle))), default=None)  # type: ignore[union-attr]
+    away = {
+        n: float(np.hypot(*(face.landmarks.mean(axis=0) - middle)))
+        for n, face in enumerate(faces)
+        if face.landmarks is not None
+    }
+    return faces[min(away, key=away.__getitem__)] if away else None
 
 
 def _chance(opening: np.ndarray, asked: np.ndarray, speaking: np.ndarray) -> float:
@@ -236,7 +234,7 @@ def run_video(
     if boxes and len(boxes) != len(speakers):
         raise PolytalkError("--box", f"{len(boxes)} boxes for {len(speakers)} voices", "Give each speaker a box.")
     frames, fps = read_video(video)
-    places: list[Box | None] = [Box.parse(box) for box in boxes] or [None] * len(speakers)  # type: ignore[assignment]
+    places: list[Box | None] = [*map(Box.parse, boxes)] if boxes else [None] * len(speakers)
     cast = tuple(Speaker(path, box=place) for path, place in zip(speakers, places, strict=True))
     people = people_of(Scene(frames[0], speakers=cast, arrangement=arrangement))
     voiced = zip(people, speakers, strict=True)

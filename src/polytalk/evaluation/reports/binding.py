@@ -14,11 +14,9 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -33,19 +31,11 @@ from polytalk.evaluation.measures.metrics import (
     pearson,
 )
 from polytalk.evaluation.readers.mouth_reader import MouthFollower, MouthReader, Track
+from polytalk.evaluation.reports.output import cell, plain
+from polytalk.evaluation.scenes.generating import GIVEN_FRAMES, Generate, Regions, Request, pipeline_generator
 from polytalk.evaluation.scenes.held_out import held_out_clips
 from polytalk.pipeline.multitalk import MultiTalkPipeline
-from polytalk.scene import Box, Scene, Speaker
-from polytalk.synthetic.scenes import DrawnClip
-from polytalk.units import SAMPLE_RATE
-
-GIVEN_FRAMES = 1
-"""The first frame is the picture, not something that was generated: it does not count."""
-Regions = Literal["boxes", "masks"]
-Request = tuple[DrawnClip, np.ndarray]
-"""A scene and the voices to render it with: audio float32 (P, samples) at 16 kHz, row p for person p."""
-Generate = Callable[[Sequence[Request]], Sequence[np.ndarray]]
-"""Renders a batch of requests: frames uint8 (T, H, W, 3) each, the first of them like the scene's picture."""
+from polytalk.synthetic.scenes import SyntheticClip
 
 
 @dataclass(frozen=True)
@@ -85,17 +75,7 @@ class BindingReport:
 
     def to_json(self) -> str:
         """One object; NaN becomes null."""
-
-        def clean(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {k: clean(v) for k, v in value.items()}
-            if isinstance(value, list):
-                return [clean(v) for v in value]
-            if isinstance(value, float):
-                return round(value, 4) if math.isfinite(value) else None
-            return value
-
-        return json.dumps(clean(asdict(self)))
+        return json.dumps(plain(asdict(self)))
 
     def print(self, console: Console | None = None) -> None:
         """The matrix and the figures as tables."""
@@ -128,14 +108,12 @@ _MEANING = {
 
 
 def _figure(value: float) -> str:
-    if not math.isfinite(value):
-        return "-"
-    return f"{value:.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.3f}"
+    return cell(value, ".0f" if float(value).is_integer() and abs(value) > 1 else ".3f")
 
 
 def evaluate_binding(
     generate: Generate,
-    clips: Sequence[DrawnClip],
+    clips: Sequence[SyntheticClip],
     *,
     seed: int = 0,
     reader: MouthFollower | None = None,
@@ -164,56 +142,25 @@ def evaluate_binding(
     people = _common_people(clips)
     reader = reader or MouthReader.from_pretrained()
     swap = swap and people > 1
-    total, done = len(clips) * (2 if swap else 1), 0
-    order = np.roll(np.arange(people), -1)  # person p gets the voice of person p + 1
-
-    def render(requests: list[Request]) -> list[np.ndarray]:
-        nonlocal done
-        out: list[np.ndarray] = []
-        for start in range(0, len(requests), batch):
-            part = requests[start : start + batch]
-            frames = list(generate(part))
-            _check_frames(frames, part)
-            out += frames
-            done += len(part)
-            if progress:
-                progress(done, total)
-        return out
-
+    total = len(clips) * (2 if swap else 1)
+    tell = progress or (lambda done, total: None)
     boxes = [clip.mouth_boxes[0] for clip in clips]
-    frames = render([(clip, clip.audio) for clip in clips])
+    frames = _render(generate, [(clip, clip.audio) for clip in clips], batch, lambda done: tell(done, total))
     tracks = reader.follow(frames, boxes)
     truth = reader.follow([clip.frames for clip in clips], boxes)
-    swapped = _Scores(people)
+    normal, drawn, swapped = _Scores.of(clips, tracks), _Scores.of(clips, truth), _Scores(people)
     if swap:
-        handed_on = render([(clip, clip.audio[order]) for clip in clips])
-        for clip, track in zip(clips, reader.follow(handed_on, boxes), strict=True):
-            swapped.add(clip, track, order)
-    normal, drawn = _Scores(people), _Scores(people)
-    for clip, track, true_track in zip(clips, tracks, truth, strict=True):
-        normal.add(clip, track)
-        drawn.add(clip, true_track)
-    found, floor = normal.sync.compute(), drawn.sync.compute()
-    other_way = swapped.sync.compute() if swap else dict.fromkeys(("own", "other", "diagonal"), math.nan)
+        order = np.roll(np.arange(people), -1)  # person p gets the voice of person p + 1
+        exchanged = [(clip, clip.audio[order]) for clip in clips]
+        handed_on = _render(generate, exchanged, batch, lambda done: tell(len(clips) + done, total))
+        swapped = _Scores.of(clips, reader.follow(handed_on, boxes), order)
+    found, floor = normal.means(), drawn.means()
     per_person, pooled = _reader_correlation(clips, truth)
-    detail = {
-        "rows": found["rows"],
-        "left_out": found["left_out"],
-        "own_overlap": normal.of_kind(normal.overlap),
-        "own_turns": normal.of_kind(normal.turns),
-        "other_truth": floor["other"],
-        "diagonal_truth": floor["diagonal"],
-        "silence_truth": drawn.silence.compute(),
-        "reader_pooled": pooled,
-        "follows_given": other_way["own"],
-        "follows_old": other_way["other"],
-        **_picture(clips, frames, tracks),
-    }
     return BindingReport(
         own=found["own"],
         other=found["other"],
         diagonal=found["diagonal"],
-        swapped=other_way["diagonal"],
+        swapped=swapped.means()["diagonal"],
         silence=normal.silence.compute(),
         reader=per_person,
         floor_truth=floor["own"],
@@ -224,8 +171,22 @@ def evaluate_binding(
         frames=len(clips[0].frames),
         matrix=normal.sync.matrix().tolist(),
         matrix_swapped=swapped.sync.matrix().tolist() if swap else [],
-        detail=detail,
+        detail={**_detail(normal, drawn, swapped, pooled), **_picture(clips, frames, tracks)},
     )
+
+
+def _render(
+    generate: Generate, requests: Sequence[Request], batch: int, tell: Callable[[int], None]
+) -> list[np.ndarray]:
+    """Frames of all requests, so many at a time; tells how many are done."""
+    out: list[np.ndarray] = []
+    for start in range(0, len(requests), batch):
+        part = requests[start : start + batch]
+        frames = list(generate(part))
+        _check_frames(frames, part)
+        out += frames
+        tell(len(out))
+    return out
 
 
 class _Scores:
@@ -235,7 +196,15 @@ class _Scores:
         self.sync, self.overlap, self.turns = SyncMatrix(people), SyncMatrix(people), SyncMatrix(people)
         self.silence = SilentMotion()
 
-    def add(self, clip: DrawnClip, track: Track, order: np.ndarray | None = None) -> None:
+    @classmethod
+    def of(cls, clips: Sequence[SyntheticClip], tracks: Sequence[Track], order: np.ndarray | None = None) -> _Scores:
+        """Of all scenes; ``order`` says whose voice each person was given."""
+        scores = cls(clips[0].mouth.shape[1])
+        for clip, track in zip(clips, tracks, strict=True):
+            scores.add(clip, track, order)
+        return scores
+
+    def add(self, clip: SyntheticClip, track: Track, order: np.ndarray | None = None) -> None:
         order = np.arange(clip.mouth.shape[1]) if order is None else order
         length = min(len(track.opening), len(clip.mouth))
         seen = slice(GIVEN_FRAMES, length)
@@ -244,17 +213,39 @@ class _Scores:
         (self.overlap if overlaps(clip) else self.turns).update(read, true, speaking)
         self.silence.update(read, speaking)
 
+    def means(self) -> dict[str, float]:
+        """As `SyncMatrix.compute`; NaN where nothing was added."""
+        if self.sync.update_called:
+            return self.sync.compute()
+        return dict.fromkeys(("own", "other", "diagonal"), math.nan)
+
     @staticmethod
     def of_kind(sync: SyncMatrix) -> float:
         return sync.compute()["own"] if sync.update_called else math.nan
 
 
-def overlaps(clip: DrawnClip) -> bool:
+def _detail(normal: _Scores, drawn: _Scores, swapped: _Scores, pooled: float) -> dict[str, float]:
+    found, floor, other_way = normal.means(), drawn.means(), swapped.means()
+    return {
+        "rows": found["rows"],
+        "left_out": found["left_out"],
+        "own_overlap": normal.of_kind(normal.overlap),
+        "own_turns": normal.of_kind(normal.turns),
+        "other_truth": floor["other"],
+        "diagonal_truth": floor["diagonal"],
+        "silence_truth": drawn.silence.compute(),
+        "reader_pooled": pooled,
+        "follows_given": other_way["own"],
+        "follows_old": other_way["other"],
+    }
+
+
+def overlaps(clip: SyntheticClip) -> bool:
     """Whether two voices speak at the same time for at least a fifth of a second."""
     return int((clip.speaking.sum(axis=1) > 1).sum()) >= 5
 
 
-def _common_people(clips: Sequence[DrawnClip]) -> int:
+def _common_people(clips: Sequence[SyntheticClip]) -> int:
     people = {clip.mouth.shape[1] for clip in clips}
     if len(people) != 1:
         raise PolytalkError("clips", f"{len(clips)} scenes with {sorted(people)} people", "give scenes of one size")
@@ -273,7 +264,7 @@ def _check_frames(frames: list[np.ndarray], requests: Sequence[Request]) -> None
             )
 
 
-def _reader_correlation(clips: Sequence[DrawnClip], truth: Sequence[Track]) -> tuple[float, float]:
+def _reader_correlation(clips: Sequence[SyntheticClip], truth: Sequence[Track]) -> tuple[float, float]:
     """Read against true openings on drawn frames: mean over people and scenes, and pooled; hidden mouths skipped."""
     each, reads, trues = [], [], []
     for clip, track in zip(clips, truth, strict=True):
@@ -288,7 +279,7 @@ def _reader_correlation(clips: Sequence[DrawnClip], truth: Sequence[Track]) -> t
     return (float(np.mean(known)) if known else math.nan), pooled
 
 
-def visible_mouths(clip: DrawnClip) -> np.ndarray:
+def visible_mouths(clip: SyntheticClip) -> np.ndarray:
     """(T, P) bool: the mouth's centre lies in the picture and belongs to the person's mask there."""
     length, people, rows, columns = clip.masks.shape
     centre = (clip.mouth_boxes[..., :2] + clip.mouth_boxes[..., 2:]) / 2
@@ -299,7 +290,7 @@ def visible_mouths(clip: DrawnClip) -> np.ndarray:
     return inside & clip.masks[t, p, y, x]
 
 
-def _shuffled(clips: Sequence[DrawnClip], tracks: Sequence[Track]) -> float:
+def _shuffled(clips: Sequence[SyntheticClip], tracks: Sequence[Track]) -> float:
     """Generated mouths against the same person's voice in the next scene. NaN for a single scene."""
     if len(clips) < 2:
         return math.nan
@@ -314,7 +305,7 @@ def _shuffled(clips: Sequence[DrawnClip], tracks: Sequence[Track]) -> float:
     return sync.compute()["own"]
 
 
-def _picture(clips: Sequence[DrawnClip], frames: Sequence[np.ndarray], tracks: Sequence[Track]) -> dict[str, float]:
+def _picture(clips: Sequence[SyntheticClip], frames: Sequence[np.ndarray], tracks: Sequence[Track]) -> dict[str, float]:
     sharpness, distance, background, flicker = FaceSharpness(), FaceAppearanceDistance(), BackgroundPSNR(), Flicker()
     for clip, video, track in zip(clips, frames, tracks, strict=True):
         moved = track.centre - (clip.mouth_boxes[0, :, :2] + clip.mouth_boxes[0, :, 2:]) / 2
@@ -332,44 +323,6 @@ def _picture(clips: Sequence[DrawnClip], frames: Sequence[np.ndarray], tracks: S
         "face_distance": distance.compute(),
         "flicker": flicker.compute(),
     }
-
-
-def pipeline_generator(
-    pipeline: MultiTalkPipeline, *, seed: int = 0, regions: Regions = "boxes", **choices: Any
-) -> Generate:
-    """Makes a `Generate` of a pipeline: each scene from its picture, who is where in it, the voices and the prompt.
-
-    Args:
-        pipeline: its video is as long as the sound.
-        seed: of the noise; a scene has the same noise with its own and with exchanged voices.
-        regions: how the pipeline is told who is where: "boxes" around the heads in the picture, as a user would give
-            them, or "masks", the people's true outlines in the picture.
-        choices: passed on, e.g. num_inference_steps.
-    """
-    if regions not in ("boxes", "masks"):
-        raise PolytalkError("regions", f"{regions!r} is unknown", 'Use "boxes" or "masks".')
-
-    def generate(requests: Sequence[Request]) -> list[np.ndarray]:
-        return [render(clip, audio) for clip, audio in requests]
-
-    def render(clip: DrawnClip, audio: np.ndarray) -> np.ndarray:
-        prepared = pipeline.prepare(scene_of(clip, audio), clip.reference.shape[:2])
-        if regions == "masks":
-            prepared = replace(prepared, masks=torch.from_numpy(clip.reference_masks))
-        noise = torch.Generator().manual_seed(seed * 10_000_000_019 + clip.seed)
-        return pipeline(prepared, generator=noise, **choices).frames[: len(clip.frames)]
-
-    return generate
-
-
-def scene_of(clip: DrawnClip, audio: np.ndarray) -> Scene:
-    """What a user would give for a drawn clip: its picture, boxes around the heads, voices (P, n) at 16 kHz, prompt."""
-    height, width = clip.reference.shape[:2]
-    low = np.floor(clip.face_boxes[0, :, :2]).clip(0, (width - 2, height - 2)).astype(int)
-    high = np.ceil(clip.face_boxes[0, :, 2:]).clip(low + 2, (width, height)).astype(int)
-    boxes = [Box(*map(int, (*a, *b))) for a, b in zip(low, high, strict=True)]
-    speakers = [Speaker(audio=voice, sample_rate=SAMPLE_RATE, box=box) for voice, box in zip(audio, boxes, strict=True)]
-    return Scene(image=clip.reference, prompt=clip.prompt, speakers=speakers)
 
 
 def run_binding(

@@ -13,14 +13,12 @@ goes wrong on the way (a person or a voice missed, voices mixed up) counts again
 from __future__ import annotations
 
 import json as json_module
-import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -31,18 +29,19 @@ from polytalk.casting.recording import cast_recording
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.measures.metrics import SyncMatrix
 from polytalk.evaluation.readers.mouth_reader import MouthReader
-from polytalk.evaluation.reports.binding import GIVEN_FRAMES, scene_of
-from polytalk.evaluation.scenes.held_out import HELD_OUT_SEED, evaluation_voices, held_out_clips
+from polytalk.evaluation.reports.output import plain
+from polytalk.evaluation.scenes.generating import GIVEN_FRAMES, pixel_boxes, scene_noise, scene_of
+from polytalk.evaluation.scenes.held_out import evaluation_voices, held_out_clips
 from polytalk.media.audio import limit_peak
 from polytalk.media.source_video import ArrayFrames
 from polytalk.pipeline.multitalk import MultiTalkPipeline
 from polytalk.scene import Box, Scene
-from polytalk.synthetic.scenes import DrawnClip, SceneConfig, draw_clip
-from polytalk.synthetic.speech.conversation import Conversation, draw_conversation
-from polytalk.units import SAMPLE_RATE
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import SyntheticClip, draw_clip
+from polytalk.synthetic.seeds import CASTING_TEST_SEED
+from polytalk.synthetic.speech.conversation import SyntheticConversation, draw_conversation
+from polytalk.units import FPS, SAMPLE_RATE
 
-_SET = 7
-"""Which hundred thousand of the held-out seeds: those of `held_out_clips` with other seeds stay apart."""
 _LEAST_SPEECH = 20
 """Frames (0.8 s) that everybody speaks at least: a voice of one syllable is none."""
 _FACE_TOP = 0.35
@@ -85,14 +84,12 @@ class CastingReport:
 
     def to_json(self) -> str:
         """One object; NaN becomes null."""
-        values = {**asdict(self), "lost": self.lost}
-        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-        return json_module.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in clean.items()})
+        return json_module.dumps(plain({**asdict(self), "lost": self.lost}))
 
     def print(self, console: Console | None = None) -> None:
         """A table."""
-        told = "told" if self.known else "estimated"
-        table = Table(title=f"{self.scenes} scenes of {self.people} people, {self.frames} frames, number {told}")
+        how = "told" if self.known else "estimated"
+        table = Table(title=f"{self.scenes} scenes of {self.people} people, {self.frames} frames, number {how}")
         for column in ("", "picture + recording", "true boxes + tracks"):
             table.add_column(column, justify="left" if not column else "right")
         table.add_row("mouths that follow the own voice", f"{self.found:.1%}", f"{self.true:.1%}")
@@ -106,7 +103,7 @@ class CastingReport:
         console.print(f"lost by casting: {self.lost:.1f} points (target: at most 5)")
 
 
-def casting_clips(scenes: int, *, people: int = 2, seed: int = 0, num_frames: int = 101) -> Iterator[DrawnClip]:
+def casting_clips(scenes: int, *, people: int = 2, seed: int = 0, num_frames: int = 101) -> Iterator[SyntheticClip]:
     """Held-out scenes in which everybody speaks, one after the other, seated in the order of first speech.
 
     Args:
@@ -122,7 +119,7 @@ def casting_clips(scenes: int, *, people: int = 2, seed: int = 0, num_frames: in
         raise PolytalkError("frames", f"{num_frames} for {people} people", f"Give {25 * people + 1} or more.")
     base = SceneConfig(num_frames=num_frames, people=(people, people), event_probability=0.0)
     config = replace(base, reference_lead=1, reference_lead_probability=1.0)
-    made, number = 0, HELD_OUT_SEED + 100_000 * (10_000 * _SET + seed)
+    made, number = 0, CASTING_TEST_SEED + 100_000 * seed
     while made < scenes:
         number += 1
         talk = draw_conversation(
@@ -136,7 +133,7 @@ def casting_clips(scenes: int, *, people: int = 2, seed: int = 0, num_frames: in
             yield clip
 
 
-def _seated(seed: int, config: SceneConfig, talk: Conversation) -> DrawnClip | None:
+def _seated(seed: int, config: SceneConfig, talk: SyntheticConversation) -> SyntheticClip | None:
     """The scene with the voices handed out from left to right in the order of first speech; None where it moves."""
     seats = _from_left(draw_clip(seed, config, talk))
     order = np.argsort(talk.speaking.argmax(axis=1), kind="stable")
@@ -152,7 +149,7 @@ def _seated(seed: int, config: SceneConfig, talk: Conversation) -> DrawnClip | N
     return clip if (_from_left(clip) == seats).all() else None
 
 
-def _from_left(clip: DrawnClip) -> np.ndarray:
+def _from_left(clip: SyntheticClip) -> np.ndarray:
     """People from left to right in the first frame."""
     return np.argsort(clip.face_boxes[0, :, [0, 2]].mean(axis=0))
 
@@ -183,7 +180,9 @@ def run_casting(
     pipeline = MultiTalkPipeline.from_pretrained(model)
     choices = {} if steps is None else {"num_inference_steps": steps}
     began = time.monotonic()
-    clips, proposals, videos = [], [], ([], [])  # type: ignore[var-annotated]
+    clips: list[SyntheticClip] = []
+    proposals: list[CastProposal] = []
+    videos: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for done, clip in enumerate(casting_clips(scenes, people=people, seed=seed, num_frames=frames), start=1):
         mixed = limit_peak(clip.audio.sum(axis=0))
         proposal = cast_recording(
@@ -207,15 +206,14 @@ def run_casting(
     return report
 
 
-def _render(pipeline: MultiTalkPipeline, scene: Scene, clip: DrawnClip, seed: int, choices: dict) -> np.ndarray:
+def _render(pipeline: MultiTalkPipeline, scene: Scene, clip: SyntheticClip, seed: int, choices: dict) -> np.ndarray:
     """Frames uint8 (T, H, W, 3); a scene has the same noise either way."""
     prepared = pipeline.prepare(scene, clip.reference.shape[:2])
-    noise = torch.Generator().manual_seed(seed * 10_000_000_019 + clip.seed)
-    return pipeline(prepared, generator=noise, **choices).frames[: len(clip.frames)]
+    return pipeline(prepared, generator=scene_noise(clip, seed), **choices).frames[: len(clip.frames)]
 
 
 def _report(
-    clips: Sequence[DrawnClip],
+    clips: Sequence[SyntheticClip],
     proposals: Sequence[CastProposal],
     videos: tuple[list[np.ndarray], list[np.ndarray]],
     known: bool,
@@ -241,7 +239,7 @@ def _report(
     )
 
 
-def _sync(clips: Sequence[DrawnClip], videos: Sequence[np.ndarray], reader: MouthReader) -> dict[str, float]:
+def _sync(clips: Sequence[SyntheticClip], videos: Sequence[np.ndarray], reader: MouthReader) -> dict[str, float]:
     """Whose mouth follows whose true voice, read where the true mouths are."""
     sync = SyncMatrix(clips[0].mouth.shape[1])
     tracks = reader.follow(videos, [clip.mouth_boxes[0] for clip in clips])
@@ -251,7 +249,7 @@ def _sync(clips: Sequence[DrawnClip], videos: Sequence[np.ndarray], reader: Mout
     return sync.compute()
 
 
-def _checked(clip: DrawnClip, proposal: CastProposal) -> tuple[bool, bool, bool]:
+def _checked(clip: SyntheticClip, proposal: CastProposal) -> tuple[bool, bool, bool]:
     """Whether the people, the number of voices, and who is who are right."""
     everybody = range(clip.mouth.shape[1])
     heads = [(person.head.left + person.head.right) / 2 for person in proposal.people]
@@ -271,12 +269,12 @@ def _checked(clip: DrawnClip, proposal: CastProposal) -> tuple[bool, bool, bool]
     return people_right, len(heard) == len(boxes), matched
 
 
-def _true_voice(clip: DrawnClip, scene: Scene, voice: int) -> int:
+def _true_voice(clip: SyntheticClip, scene: Scene, voice: int) -> int:
     """Whose true voice a found one shares most frames with."""
     active = np.zeros(len(clip.speaking), bool)
     for said in scene.utterances:
         if scene.index_of(said) == voice:
-            active[round((said.start or 0) * 25) : round((said.end or 0) * 25)] = True
+            active[round((said.start or 0) * FPS) : round((said.end or 0) * FPS)] = True
     return int((clip.speaking & active[:, None]).sum(axis=0).argmax())
 
 
@@ -295,7 +293,7 @@ def run_active_speaker(*, scenes: int = 50, seed: int = 0, frames: int = 101, js
             right, wrong = right + correct, wrong + (not correct)
     shares = {"right": right / scenes, "wrong": wrong / scenes, "undecided": 1 - (right + wrong) / scenes}
     if json:
-        print(json_module.dumps({"scenes": scenes, "frames": frames, **{k: round(v, 4) for k, v in shares.items()}}))
+        print(json_module.dumps(plain({"scenes": scenes, "frames": frames, **shares})))
     else:
         table = Table(title=f"whose mouth moves, {scenes} drawn videos of two people, {frames} frames")
         for name in shares:
@@ -305,11 +303,8 @@ def run_active_speaker(*, scenes: int = 50, seed: int = 0, frames: int = 101, js
     return shares
 
 
-def _faces(clip: DrawnClip) -> list[Box]:
+def _faces(clip: SyntheticClip) -> list[Box]:
     """Brows to chin of the drawn heads in the first frame."""
-    height, width = clip.frames.shape[1:3]
     boxes = clip.face_boxes[0].copy()
     boxes[:, 1] += _FACE_TOP * (boxes[:, 3] - boxes[:, 1])
-    low = np.floor(boxes[:, :2]).clip(0, (width - 2, height - 2)).astype(int)
-    high = np.ceil(boxes[:, 2:]).clip(low + 2, (width, height)).astype(int)
-    return [Box(*map(int, (*a, *b))) for a, b in zip(low, high, strict=True)]
+    return pixel_boxes(boxes, clip.reference)

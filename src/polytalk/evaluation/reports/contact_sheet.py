@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from polytalk.errors import PolytalkError
+from polytalk.media.video import read_video
 
 GAP = 2
 """Pixels between cells."""
@@ -22,17 +23,11 @@ def pick_frames(video: np.ndarray | str | Path, count: int) -> np.ndarray:
     Args:
         video: frames uint8 (T, H, W, 3), or a video file.
     """
-    frames = video if isinstance(video, np.ndarray) else _decode(Path(video))
+    frames = video if isinstance(video, np.ndarray) else read_video(Path(video))[0]
     if frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
         raise PolytalkError("video", f"an array of shape {frames.shape}", "give frames (T, H, W, 3)")
     index = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
     return frames[index]
-
-
-def _decode(path: Path) -> np.ndarray:
-    from polytalk.media.video import read_video  # not needed for arrays
-
-    return read_video(path)[0]
 
 
 def contact_sheet(

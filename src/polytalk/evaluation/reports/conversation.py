@@ -23,20 +23,21 @@ from rich.table import Table
 
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.measures.metrics import BackgroundPSNR, SyncMatrix
+from polytalk.evaluation.measures.picture_measures import around_people
 from polytalk.evaluation.readers.mouth_reader import MouthReader
-from polytalk.evaluation.reports.binding import GIVEN_FRAMES
-from polytalk.evaluation.reports.drift import around_people
 from polytalk.evaluation.reports.length import LengthReport, measure_lengths
+from polytalk.evaluation.reports.output import cell, new_plot, plain, save_plot
 from polytalk.evaluation.scenes.conversation_scenes import (
-    FPS,
     ConversationScene,
     conversation_scene,
     end_frames,
     prepare,
     stream,
 )
+from polytalk.evaluation.scenes.generating import GIVEN_FRAMES
 from polytalk.pipeline.multitalk import MultiTalkPipeline
 from polytalk.pipeline.settings import RunSettings
+from polytalk.units import FPS
 
 LENGTHS = (1 / 6, 1 / 3, 1 / 2, 1.0)
 """Shares of the conversation's length at which time and memory are measured."""
@@ -93,8 +94,8 @@ class ConversationMeter:
 
     def update(self, scene: ConversationScene, clips: Iterable[np.ndarray]) -> None:
         """Add a conversation: its clips in order, uint8 (T_i, H, W, 3)."""
-        openings, curve, boxes = [], [], scene.drawn.mouth_boxes[0]
-        people = around_people(scene.drawn)
+        openings, curve, boxes = [], [], scene.clip.mouth_boxes[0]
+        people = around_people(scene.clip)
         for number, frames in enumerate(clips):
             (track,) = self.reader.follow([frames], [boxes])
             half = track.size[-1][:, None] / 2
@@ -102,7 +103,7 @@ class ConversationMeter:
             openings.append(track.opening)
             made = frames[GIVEN_FRAMES:] if number == 0 and len(frames) > GIVEN_FRAMES else frames
             background = BackgroundPSNR()
-            background.update(made, scene.drawn.reference, people)
+            background.update(made, scene.clip.reference, people)
             curve.append(float(background.compute()))
         self.backgrounds.append(curve)
         self._add_syncs(scene, [len(part) for part in openings], np.concatenate(openings))
@@ -169,25 +170,24 @@ class ConversationReport:
     def to_json(self) -> str:
         """One object; NaN becomes null."""
         goals = [dict(zip(("name", "value", "goal", "met"), goal, strict=True)) for goal in self.goals()]
-        return json_text.dumps(_plain({**asdict(self), "goals": goals}), indent=1)
+        return json_text.dumps(plain({**asdict(self), "goals": goals}), indent=1)
 
     def print(self, console: Console | None = None) -> None:
         """Tables of stretches, lengths and goals."""
         console = console or Console()
-        told = f"{self.scenes} conversations of {self.seconds:g} s, {self.people} people, {self.model}"
-        ends = Table(title=told)
+        ends = Table(title=f"{self.scenes} conversations of {self.seconds:g} s, {self.people} people, {self.model}")
         for name in ("stretch", "person", "own voice", "others'", "right voice", "people measured"):
             ends.add_column(name, justify="left" if name == "stretch" else "right")
         for name, end in self.ends.items():
             for person, pair in enumerate(zip(end.own, end.other, strict=True)):
-                rest = ("", "") if person else (_figure(end.right), str(end.rows))
-                ends.add_row("" if person else name, str(person + 1), *map(_figure, pair), *rest)
+                rest = ("", "") if person else (cell(end.right), str(end.rows))
+                ends.add_row("" if person else name, str(person + 1), *map(cell, pair), *rest)
         console.print(ends)
         if self.lengths is not None:
             console.print(_length_table(self.lengths))
         goals = Table("measure", "value", "goal", "met")
         for name, value, goal, met in self.goals():
-            goals.add_row(name, _figure(value), goal, {True: "yes", False: "no", None: "-"}[met])
+            goals.add_row(name, cell(value), goal, {True: "yes", False: "no", None: "-"}[met])
         console.print(goals)
 
     def plot(self, path: str | Path) -> None:
@@ -196,11 +196,7 @@ class ConversationReport:
         Raises:
             PolytalkError: matplotlib is missing, or the file cannot be written.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise PolytalkError("matplotlib", "is not installed", 'Run pip install "polytalk[train]".') from None
-        figure = Figure(figsize=(4.4 * (3 if self.lengths else 1), 3.4), layout="constrained")
+        figure = new_plot(4.4 * (3 if self.lengths else 1))
         axes = figure.subplots(1, 3 if self.lengths else 1, squeeze=False)[0]
         axes[0].plot(range(1, len(self.background) + 1), self.background, marker=".")
         axes[0].set(title="background", xlabel="clip", ylabel="PSNR to the picture, dB")
@@ -214,11 +210,7 @@ class ConversationReport:
             axes[2].plot(lengths, [cost.peak / 2**30 for cost in costs], marker="o")
             axes[2].set_ylim(0, 1.3 * max(cost.peak for cost in costs) / 2**30)
             axes[2].set(title="peak memory", xlabel="seconds of video", ylabel="GiB", xlim=(0, None))
-        try:
-            figure.savefig(path, dpi=90)
-        except (OSError, ValueError) as error:
-            remedy = "Name a .png in a folder of yours."
-            raise PolytalkError(str(path), f"cannot be written ({error})", remedy) from None
+        save_plot(figure, path)
 
 
 def _length_table(lengths: LengthReport) -> Table:
@@ -230,20 +222,6 @@ def _length_table(lengths: LengthReport) -> Table:
     return table
 
 
-def _figure(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "-"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, float):
-        return round(value, 4) if math.isfinite(value) else None
-    return value
-
-
 def evaluate_conversation(
     pipeline: MultiTalkPipeline,
     scenes: Iterable[ConversationScene],
@@ -251,7 +229,7 @@ def evaluate_conversation(
     seed: int = 0,
     model: str = "mini",
     reader: MouthReader | None = None,
-    seen: Callable[[int, int, np.ndarray], None] | None = None,
+    on_clip: Callable[[int, int, np.ndarray], None] = lambda scene, clip, frames: None,
     **choices: Any,
 ) -> ConversationReport:
     """Stream conversations and compare their ends.
@@ -262,7 +240,7 @@ def evaluate_conversation(
         seed: of the noise.
         model: noted in the report.
         reader: the shipped one by default.
-        seen: called with scene, clip and its frames as soon as they are finished.
+        on_clip: called with scene, clip and its frames as soon as they are finished.
         choices: as to the pipeline.
 
     Raises:
@@ -275,7 +253,7 @@ def evaluate_conversation(
         last = scene
         meter = meter or ConversationMeter(scene.talk.mouth.shape[0], reader or MouthReader.from_pretrained())
         clips = stream(pipeline, scene, prepare(pipeline, scene), seed=seed, **choices)
-        meter.update(scene, _told(clips, count - 1, seen))
+        meter.update(scene, _watched(clips, count - 1, on_clip))
     if meter is None or last is None:
         raise PolytalkError("scenes", "there is none", "Give at least one.")
     ends = {name: EndReport.of(sync) for name, sync in meter.syncs.items()}
@@ -283,12 +261,11 @@ def evaluate_conversation(
     return ConversationReport(ends, meter.curve(), last.num_frames / FPS, people, count, seed, model)
 
 
-def _told(
-    clips: Iterator[np.ndarray], scene: int, seen: Callable[[int, int, np.ndarray], None] | None
+def _watched(
+    clips: Iterator[np.ndarray], scene: int, on_clip: Callable[[int, int, np.ndarray], None]
 ) -> Iterator[np.ndarray]:
     for number, frames in enumerate(clips):
-        if seen:
-            seen(scene, number, frames)
+        on_clip(scene, number, frames)
         yield frames
 
 
@@ -327,7 +304,7 @@ def run_conversation(
         print(f"scene {scene + 1}/{scenes}, clip {clip + 1}, {time.monotonic() - began:.0f} s", file=sys.stderr)
 
     choices: Any = {} if steps is None else {"num_inference_steps": steps}
-    report = evaluate_conversation(pipeline, drawn, seed=seed, model=model, seen=tell, **choices)
+    report = evaluate_conversation(pipeline, drawn, seed=seed, model=model, on_clip=tell, **choices)
     if lengths:
         del pipeline  # the processes need the memory
         wanted = sorted({max(1.0, round(share * seconds, 1)) for share in LENGTHS})

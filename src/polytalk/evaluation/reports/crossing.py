@@ -10,7 +10,6 @@ that the network's map gives, unchecked; and with masks that follow the people.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -23,16 +22,19 @@ from rich.table import Table
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.measures.metrics import SyncMatrix
 from polytalk.evaluation.readers.mouth_reader import MouthReader
-from polytalk.evaluation.reports.binding import scene_of
-from polytalk.evaluation.scenes.held_out import HELD_OUT_SEED, evaluation_voices
+from polytalk.evaluation.reports.output import cell, plain
+from polytalk.evaluation.scenes.generating import scene_of
+from polytalk.evaluation.scenes.held_out import evaluation_voices
 from polytalk.pipeline.clip_loop import ClipLoop
 from polytalk.pipeline.clips import Clip
 from polytalk.pipeline.following import masks_to_tokens, tokens_to_masks
 from polytalk.pipeline.multitalk import MultiTalkPipeline
 from polytalk.pipeline.prepare import PreparedScene
 from polytalk.pipeline.settings import RunSettings
-from polytalk.synthetic.scenes import DrawnClip, SceneConfig, draw_clip
-from polytalk.synthetic.speech.conversation import Conversation, draw_conversation
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import SyntheticClip, draw_clip
+from polytalk.synthetic.seeds import HELD_OUT_SEED
+from polytalk.synthetic.speech.conversation import SyntheticConversation, draw_conversation
 
 CLIPS = 5
 CROSSING = 1
@@ -51,9 +53,9 @@ _MEANING = {
 class CrossingScene:
     """A drawn crossing, and what its people say before, during and after."""
 
-    drawn: DrawnClip
+    clip: SyntheticClip
     """The clip in which they change sides."""
-    talk: Conversation
+    talk: SyntheticConversation
     """Voices of all clips."""
 
 
@@ -84,17 +86,7 @@ class CrossingReport:
 
     def to_json(self) -> str:
         """One object; NaN becomes null."""
-
-        def clean(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {key: clean(each) for key, each in value.items()}
-            if isinstance(value, list):
-                return [clean(each) for each in value]
-            if isinstance(value, float):
-                return round(value, 4) if math.isfinite(value) else None
-            return value
-
-        return json.dumps(clean(asdict(self)))
+        return json.dumps(plain(asdict(self)))
 
     def print(self, console: Console | None = None) -> None:
         """A table with a row for each mode and clip."""
@@ -104,8 +96,7 @@ class CrossingReport:
         for mode, report in self.modes.items():
             for place, row in enumerate(zip(report.own, report.other, report.right, strict=True)):
                 figures = [*row, report.masks] if place == len(report.own) - 1 else list(row)
-                cells = [f"{value:.3f}" if math.isfinite(value) else "-" for value in figures]
-                table.add_row("" if place else _MEANING[mode], str(CROSSING + 2 + place), *cells)
+                table.add_row("" if place else _MEANING[mode], str(CROSSING + 2 + place), *map(cell, figures))
         (console or Console()).print(table)
 
 
@@ -120,8 +111,8 @@ def crossing_scenes(scenes: int, seed: int, clip_frames: int, motion_frames: int
         rng = np.random.default_rng([scene_seed, 2])
         talk = draw_conversation(evaluation_voices(), rng, PEOPLE, clip_frames + (CLIPS - 1) * gain, overlap=True)
         first = CROSSING * gain
-        drawn = draw_clip(scene_seed, config, part_of(talk, first, first + clip_frames))
-        found.append(CrossingScene(drawn, talk))
+        clip = draw_clip(scene_seed, config, talk.part(first, first + clip_frames))
+        found.append(CrossingScene(clip, talk))
     return found
 
 
@@ -157,7 +148,7 @@ def evaluate_crossing(
             settings = RunSettings.choose(config, carry_masks=mode != "fixed", **choices)
             clips, found = render_crossing(pipeline, settings, scene, mode, seed)
             _score(syncs, scene, clips, reader)
-            masks.append(right_masks(found, scene.drawn.masks[-1]))
+            masks.append(right_masks(found, scene.clip.masks[-1]))
             if progress:
                 progress(number * len(scenes) + place + 1, len(modes) * len(scenes))
         figures = [sync.compute() for sync in syncs]
@@ -171,8 +162,8 @@ def render_crossing(
 ) -> tuple[list[np.ndarray], torch.Tensor]:
     """New frames of every clip, and the masks (P, h, w) that the last one had."""
     # the drawn clip's prompt tells of the crossing, which is over when the model is to go on
-    wanted = replace(scene_of(scene.drawn, scene.talk.audio), prompt="")
-    prepared = pipeline.prepare(wanted, scene.drawn.reference.shape[:2])
+    wanted = replace(scene_of(scene.clip, scene.talk.audio), prompt="")
+    prepared = pipeline.prepare(wanted, scene.clip.reference.shape[:2])
     # without loudness the clips are of equal length
     prepared = replace(prepared, loudness=None)
     loop = _CrossingLoop(pipeline, settings, prepared, scene, mode, seed)
@@ -218,9 +209,9 @@ class _CrossingLoop(ClipLoop):
         mode: Masks,
         seed: int,
     ) -> None:
-        noise = seed * 10_000_019 + scene.drawn.seed
+        noise = seed * 10_000_019 + scene.clip.seed
         super().__init__(pipeline.components, settings, prepared, None, lambda _: None, pipeline.options, seed=noise)
-        self._drawn, self._mode = scene.drawn, mode
+        self._drawn, self._mode = scene.clip, mode
 
     def advance(self, clip: Clip) -> np.ndarray:
         if clip.index == CROSSING:
@@ -241,22 +232,11 @@ class _CrossingLoop(ClipLoop):
         self.state.masks = torch.where(masks_to_tokens(now).flatten(1).any(1)[:, None, None], now, masks)
 
 
-def part_of(talk: Conversation, first: int, last: int) -> Conversation:
-    """The frames from first to last of a conversation, as far as drawing needs it."""
-    samples = slice(first * 640, last * 640)
-    return replace(
-        talk,
-        audio=talk.audio[:, samples],
-        mouth=talk.mouth[:, first:last],
-        speaking=talk.speaking[:, first:last],
-    )
-
-
 def _score(syncs: list[SyncMatrix], scene: CrossingScene, clips: list[np.ndarray], reader: MouthReader) -> None:
     """Add the mouths of the clips after the crossing."""
     begin = sum(len(frames) for frames in clips[: CROSSING + 1])
     after = np.concatenate(clips[CROSSING + 1 :])
-    (track,) = reader.follow([after], [scene.drawn.mouth_boxes[-1]])
+    (track,) = reader.follow([after], [scene.clip.mouth_boxes[-1]])
     mouth, speaking = scene.talk.mouth.transpose(1, 0, 2)[begin:, :, 0], scene.talk.speaking.T[begin:]
     first = 0
     for sync, frames in zip(syncs, clips[CROSSING + 1 :], strict=True):

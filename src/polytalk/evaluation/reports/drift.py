@@ -9,7 +9,6 @@ voices. A flat curve is a video that could go on for ever.
 from __future__ import annotations
 
 import json as json_text
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,15 +28,19 @@ from polytalk.evaluation.measures.metrics import (
     _Mean,
     face_region,
 )
+from polytalk.evaluation.measures.picture_measures import around_people
 from polytalk.evaluation.readers.mouth_reader import MouthReader
-from polytalk.evaluation.reports.binding import scene_of
 from polytalk.evaluation.reports.contact_sheet import contact_sheet
+from polytalk.evaluation.reports.output import new_plot, plain, save_plot
+from polytalk.evaluation.scenes.generating import scene_noise, scene_of
 from polytalk.evaluation.scenes.held_out import held_out_clips
 from polytalk.pipeline.clips import ClipPlanner
 from polytalk.pipeline.multitalk import MultiTalkPipeline
 from polytalk.pipeline.settings import RunSettings
 from polytalk.postprocess.colour import rgb_to_lab
-from polytalk.synthetic.scenes import DrawnClip, SceneConfig
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import SyntheticClip
+from polytalk.units import FPS
 
 MEASURES = {
     "identity": "distance of the faces to the picture's (0 the same)",
@@ -47,9 +50,6 @@ MEASURES = {
     "sync": "correlation of mouths with their own voices",
 }
 """Name -> what its curve shows."""
-_CELL = 8
-_NEAR = 1
-"""Cells around the people that are left out of the background: generated people sway otherwise than drawn ones."""
 
 
 class ColourShift(_Mean):
@@ -94,7 +94,7 @@ class DriftMeter:
             for _ in range(self.num_clips)
         ]
 
-    def update(self, videos: Sequence[np.ndarray], clip: DrawnClip, reader: MouthReader) -> None:
+    def update(self, videos: Sequence[np.ndarray], clip: SyntheticClip, reader: MouthReader) -> None:
         """Adds one conversation.
 
         Args:
@@ -129,14 +129,6 @@ def _value(result: Any) -> float:
     return float(result["own"] if isinstance(result, dict) else result)
 
 
-def around_people(clip: DrawnClip) -> np.ndarray:
-    """(H, W) bool: True wherever somebody is in any frame of a drawn clip, and close by."""
-    cells = torch.from_numpy(clip.masks.any(axis=(0, 1)))[None, None].float()
-    near = torch.nn.functional.max_pool2d(cells, 2 * _NEAR + 1, 1, _NEAR)[0, 0].bool().numpy()
-    height, width = clip.reference.shape[:2]
-    return near.repeat(_CELL, axis=0).repeat(_CELL, axis=1)[:height, :width]
-
-
 @dataclass(frozen=True)
 class DriftReport:
     """Curves over the clip number, of one or several ways to run a model."""
@@ -154,13 +146,8 @@ class DriftReport:
 
     def to_json(self) -> str:
         """One object; NaN becomes null."""
-
-        def clean(values: Sequence[float]) -> list[float | None]:
-            return [round(value, 4) if math.isfinite(value) else None for value in values]
-
-        curves = {way: {name: clean(values) for name, values in found.items()} for way, found in self.curves.items()}
         whole = {"model": self.model, "scenes": self.scenes, "seed": self.seed, "choices": self.choices}
-        return json_text.dumps({**whole, "curves": curves}, indent=1)
+        return json_text.dumps({**whole, "curves": plain(self.curves)}, indent=1)
 
     def table(self, at: Sequence[int] = (1, 5, 10)) -> str:
         """Figures of some clips, counted from 1, as lines of text: way, then each measure at those clips."""
@@ -179,11 +166,7 @@ class DriftReport:
         Raises:
             PolytalkError: matplotlib is missing, or the file cannot be written.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise PolytalkError("matplotlib", "is not installed", 'Run pip install "polytalk[train]".') from None
-        figure = Figure(figsize=(4.2 * len(MEASURES), 3.4), layout="constrained")
+        figure = new_plot(4.2 * len(MEASURES))
         for place, (name, text) in enumerate(MEASURES.items(), start=1):
             axes = figure.add_subplot(1, len(MEASURES), place)
             for way, found in self.curves.items():
@@ -192,12 +175,7 @@ class DriftReport:
             axes.set_ylabel(text, fontsize="small")
             axes.set_xlabel("clip")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(6, len(self.curves)))
-        try:
-            figure.savefig(path, dpi=90)
-        except (OSError, ValueError) as error:
-            raise PolytalkError(
-                str(path), f"cannot be written ({error})", "Name a .png in a folder of yours."
-            ) from None
+        save_plot(figure, path)
 
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -217,7 +195,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def render(
-    pipeline: MultiTalkPipeline, clip: DrawnClip, num_clips: int, *, seed: int = 0, **choices: Any
+    pipeline: MultiTalkPipeline, clip: SyntheticClip, num_clips: int, *, seed: int = 0, **choices: Any
 ) -> list[np.ndarray]:
     """A conversation of so many clips of even length: the frames of each, uint8 (T_i, H, W, 3).
 
@@ -229,9 +207,8 @@ def render(
         choices: as to the pipeline.
     """
     prepared = pipeline.prepare(scene_of(clip, clip.audio), clip.reference.shape[:2])
-    prepared = replace(prepared.first_seconds(len(clip.frames) / 25), loudness=None)  # even clips, not cut in pauses
-    noise = torch.Generator().manual_seed(seed * 10_000_000_019 + clip.seed)
-    videos = [output.frames for output in pipeline.stream(prepared, generator=noise, **choices)]
+    prepared = replace(prepared.first_seconds(len(clip.frames) / FPS), loudness=None)  # even clips, not cut in pauses
+    videos = [output.frames for output in pipeline.stream(prepared, generator=scene_noise(clip, seed), **choices)]
     if len(videos) != num_clips:
         raise PolytalkError("clips", f"{len(videos)} instead of {num_clips}", "Let clip and video lengths agree.")
     return videos
@@ -246,7 +223,7 @@ def evaluate_drift(
     people: int = 2,
     seed: int = 0,
     reader: MouthReader | None = None,
-    seen: Callable[[str, int, list[np.ndarray]], None] | None = None,
+    on_video: Callable[[str, int, list[np.ndarray]], None] = lambda way, scene, clips: None,
 ) -> dict[str, dict[str, list[float]]]:
     """Renders the same conversations in several ways and measures each clip.
 
@@ -258,7 +235,7 @@ def evaluate_drift(
         people: in each.
         seed: of scenes and noise.
         reader: the shipped one by default.
-        seen: called with way, scene and its clips as soon as they are rendered.
+        on_video: called with way, scene and its clips as soon as they are rendered.
 
     Returns:
         Way -> measure -> value per clip.
@@ -269,7 +246,7 @@ def evaluate_drift(
     if not 1 <= num_clips <= 1000:
         raise PolytalkError("clips", f"it is {num_clips}", "Give 1 to 1000.")
     reader = reader or MouthReader.from_pretrained()
-    drawn: dict[int, list[DrawnClip]] = {}
+    drawn: dict[int, list[SyntheticClip]] = {}
     curves = {}
     for way, choices in ways.items():
         length = video_length(pipeline.config, num_clips, **choices)
@@ -279,13 +256,12 @@ def evaluate_drift(
         for number, clip in enumerate(drawn[length]):
             videos = render(pipeline, clip, num_clips, seed=seed, **choices)
             meter.update(videos, clip, reader)
-            if seen:
-                seen(way, number, videos)
+            on_video(way, number, videos)
         curves[way] = meter.compute()
     return curves
 
 
-def drift_scenes(scenes: int, *, people: int = 2, seed: int = 0, num_frames: int) -> list[DrawnClip]:
+def drift_scenes(scenes: int, *, people: int = 2, seed: int = 0, num_frames: int) -> list[SyntheticClip]:
     """Held-out conversations before a camera that stands still; nobody does anything but talk."""
     quiet = SceneConfig(camera_motion=0.0, event_probability=0.0)
     return held_out_clips(scenes, people=people, seed=seed, overlap_share=0.0, num_frames=num_frames, config=quiet)
@@ -335,7 +311,7 @@ def run_drift(
         rows[f"{way}, scene {scene + 1}"] = np.stack([video[-1] for video in videos])
         print(f"{len(rows)}/{len(ways) * scenes} videos: {way}", file=sys.stderr)
 
-    curves = evaluate_drift(pipeline, ways, num_clips=clips, scenes=scenes, people=people, seed=seed, seen=keep)
+    curves = evaluate_drift(pipeline, ways, num_clips=clips, scenes=scenes, people=people, seed=seed, on_video=keep)
     report = DriftReport(curves, ways, scenes, seed, model)
     print(report.to_json() if json else report.table())
     if plot is not None:

@@ -6,24 +6,25 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from polytalk.casting.found import FoundPerson
 from polytalk.casting.people.find import find_people
 from polytalk.casting.people.geometry import Rect, overlap
+from polytalk.casting.preview import draw_people
 from polytalk.errors import PolytalkError
-from polytalk.evaluation.scenes.drawn_heads import EMPTY_HELD_OUT, HIDDEN, empty_photos, scene_config, visible_heads
-from polytalk.evaluation.scenes.held_out import HELD_OUT_SEED
-from polytalk.media.image import load_image
-from polytalk.synthetic.scenes import CELL, DrawnClip, draw_clip
+from polytalk.evaluation.reports.output import plain
+from polytalk.evaluation.scenes.synthetic_heads import EMPTY_HELD_OUT, HIDDEN, empty_photos, scene_config, visible_heads
+from polytalk.media.image import load_image, save_image
+from polytalk.synthetic.picture_io import ENDINGS, bundled_folder
+from polytalk.synthetic.scenes import CELL, SyntheticClip, draw_clip
+from polytalk.synthetic.seeds import FACES_TEST_SEED
 
-FIRST_SEED = HELD_OUT_SEED + 600_000_000
-"""Of the scenes measured on; nothing is trained from `HELD_OUT_SEED` on."""
 MATCH = 0.5
 """A found head is the true one if they overlap by so much (intersection over union)."""
 CARRIED = {"astronaut.png": 1, "camera.png": 1, **dict.fromkeys(EMPTY_HELD_OUT, 0)}
@@ -73,24 +74,22 @@ class FacesReport:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
-        return {
+        pictures = (dict(zip(("name", "people", "found", "size"), picture, strict=True)) for picture in self.pictures)
+        return plain({
             "scenes": self.scenes,
             "heads": self.heads,
-            "recall": round(self.recall, 4),
-            "precision": round(self.precision, 4),
-            "iou": round(self.iou, 4),
-            "mask_iou": round(float(np.mean(self.masks)), 4) if self.masks else None,
+            "recall": self.recall,
+            "precision": self.precision,
+            "iou": self.iou,
+            "mask_iou": float(np.mean(self.masks)) if self.masks else None,
             "complete": self.complete,
-            "recall_by_style": {style: round(float(np.mean(found)), 4) for style, found in sorted(self.styles.items())},
+            "recall_by_style": {style: float(np.mean(found)) for style, found in sorted(self.styles.items())},
             "heads_by_style": {style: len(found) for style, found in sorted(self.styles.items())},
             "finders": dict(self.finders),
-            "seconds_a_picture": round(float(np.mean(self.seconds)), 4) if self.seconds else None,
-            "slowest_seconds": round(max(self.seconds), 4) if self.seconds else None,
-            "pictures": [
-                {"name": name, "people": there, "found": found, "size": list(size)}
-                for name, there, found, size in self.pictures
-            ],
-        }
+            "seconds_a_picture": float(np.mean(self.seconds)) if self.seconds else None,
+            "slowest_seconds": max(self.seconds, default=None),
+            "pictures": list(pictures),
+        })  # fmt: skip
 
     def print(self) -> None:
         """A table on the terminal."""
@@ -138,15 +137,13 @@ def run(
     Raises:
         PolytalkError: a picture cannot be read, a package is missing, a model cannot be had.
     """
-    import torch
-
     torch.set_num_threads(1)
     report = FacesReport()
     find_people(np.asarray(load_image(_carried()[0][0])))  # loads the models
     shown = []
     with empty_photos(EMPTY_HELD_OUT) as photos:
         for number in range(scenes):
-            clip = draw_clip(FIRST_SEED + 100_000 * seed + number, scene_config(photos))
+            clip = draw_clip(FACES_TEST_SEED + 100_000 * seed + number, scene_config(photos))
             people = _timed(clip.frames[0], report)
             _count(clip, people, report)
             if sheet is not None and number < 24:
@@ -174,8 +171,7 @@ def counted_pictures(given: Sequence[str]) -> dict[Path, int]:
             raise PolytalkError("picture", f"{text!r} says no number", "Give FILE=PEOPLE, e.g. us.png=2.")
         if not path.exists():
             raise PolytalkError("picture", f"there is no {path}", "Give FILE=PEOPLE, e.g. us.png=2.")
-        endings = (".png", ".jpg", ".jpeg", ".webp")
-        files = sorted(f for f in path.iterdir() if f.suffix.lower() in endings) if path.is_dir() else [path]
+        files = sorted(f for f in path.iterdir() if f.suffix.lower() in ENDINGS) if path.is_dir() else [path]
         counted |= dict.fromkeys(files, int(number))
     return counted
 
@@ -187,11 +183,11 @@ def _timed(picture: np.ndarray, report: FacesReport) -> list[FoundPerson]:
     return people
 
 
-def _count(clip: DrawnClip, people: Sequence[FoundPerson], report: FacesReport) -> None:
+def _count(clip: SyntheticClip, people: Sequence[FoundPerson], report: FacesReport) -> None:
     """Compare one scene's finds with the truth: pairs of greatest overlap first, each once."""
     heads, seen = visible_heads(clip, 0)
     found = [(float(p.head.left), float(p.head.top), float(p.head.right), float(p.head.bottom)) for p in people]
-    true: list[Rect] = [tuple(map(float, head)) for head in heads]  # type: ignore[misc]
+    true: list[Rect] = [(float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in heads]
     table = sorted(((overlap(f, t), i, j) for i, f in enumerate(found) for j, t in enumerate(true)), reverse=True)
     of_true: dict[int, int] = {}
     for value, i, j in table:
@@ -225,17 +221,11 @@ def _mask_overlap(mask: np.ndarray, cells: np.ndarray) -> float:
 
 
 def _carried() -> list[tuple[Path, int]]:
-    spec = find_spec("skimage")
-    if spec is None or not spec.submodule_search_locations:
-        raise PolytalkError("pictures", "scikit-image is not installed", 'Run pip install "polytalk[train]".')
-    folder = Path(next(iter(spec.submodule_search_locations))) / "data"
+    folder = bundled_folder()
     return [(folder / name, there) for name, there in CARRIED.items() if (folder / name).is_file()]
 
 
 def _save_sheet(shown: Sequence[tuple[np.ndarray, list[FoundPerson]]], path: Path) -> None:
-    from polytalk.casting.preview import draw_people
-    from polytalk.media.image import save_image
-
     height, width = shown[0][0].shape[:2]
     sheet = Image.new("RGB", (4 * width, -(-len(shown) // 4) * height))
     for number, (frame, people) in enumerate(shown):

@@ -17,6 +17,10 @@ import numpy as np
 import psutil
 
 from polytalk.errors import PolytalkError
+from polytalk.evaluation.scenes.conversation_scenes import conversation_scene, prepare, stream
+from polytalk.media.video import VideoWriter
+from polytalk.pipeline.multitalk import MultiTalkPipeline
+from polytalk.units import FPS
 
 
 @dataclass(frozen=True)
@@ -95,16 +99,9 @@ def measure_lengths(
         raise PolytalkError("lengths", f"they are {list(lengths)}", "Give seconds, more than 0.")
     costs = []
     for seconds in sorted(lengths):
-        command = [
-            sys.executable,
-            "-m",
-            "polytalk.evaluation.reports.length",
-            "--seconds",
-            str(seconds),
-            "--model",
-            model,
-        ]
-        command += ["--people", str(people), "--seed", str(seed), *([] if steps is None else ["--steps", str(steps)])]
+        command = [sys.executable, "-m", "polytalk.evaluation.reports.length", "--seconds", str(seconds)]
+        command += ["--model", model, "--people", str(people), "--seed", str(seed)]
+        command += [] if steps is None else ["--steps", str(steps)]
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
         if done.returncode:
             raise PolytalkError(f"a video of {seconds:g} s", done.stderr.strip()[-400:], "Try it with generate.")
@@ -116,10 +113,6 @@ def measure_lengths(
 
 def make_one(seconds: float, people: int, seed: int, model: str, steps: int | None) -> LengthCost:
     """Make a conversation of a length in this process, and say what it took."""
-    from polytalk.evaluation.scenes.conversation_scenes import conversation_scene, prepare, stream
-    from polytalk.media.video import VideoWriter
-    from polytalk.pipeline.multitalk import MultiTalkPipeline
-
     pipeline = MultiTalkPipeline.from_pretrained(model)
     scene = conversation_scene(0, seconds, people=people, seed=seed)
     prepared = prepare(pipeline, scene)
@@ -127,13 +120,13 @@ def make_one(seconds: float, people: int, seed: int, model: str, steps: int | No
     began, used, clips = time.perf_counter(), time.process_time(), 0
     with tempfile.TemporaryDirectory(prefix="polytalk-") as folder:
         sound = prepared.sound
-        with VideoWriter(Path(folder, "talk.mp4"), 25, sound.samples, sound.sample_rate) as writer:
+        with VideoWriter(Path(folder, "talk.mp4"), FPS, sound.samples, sound.sample_rate) as writer:
             for frames in stream(pipeline, scene, prepared, seed=seed, **choices):
                 clips += 1
                 for frame in frames:
                     writer.write(frame)
     wall, processor = time.perf_counter() - began, time.process_time() - used
-    return LengthCost(prepared.num_frames / 25, clips, wall, processor, peak_resident())
+    return LengthCost(prepared.num_frames / FPS, clips, wall, processor, peak_resident())
 
 
 def peak_resident() -> int:

@@ -14,14 +14,14 @@ from polytalk.evaluation.measures.identity import GALLERY, IdentityConfusion
 from polytalk.evaluation.measures.liveliness import Liveliness
 from polytalk.evaluation.measures.metrics import BackgroundPSNR, SyncMatrix
 from polytalk.evaluation.measures.mouth_shapes import LipClosures
-from polytalk.evaluation.measures.picture_measures import SharpnessOverTime, StillFlicker, still_pixels
+from polytalk.evaluation.measures.picture_measures import SharpnessOverTime, StillFlicker, around_people, still_pixels
 from polytalk.evaluation.readers.identity_reader import IdentityReader
 from polytalk.evaluation.readers.mouth_reader import MouthReader
-from polytalk.evaluation.reports.binding import GIVEN_FRAMES, BindingReport
-from polytalk.evaluation.reports.drift import around_people
-from polytalk.evaluation.scenes.renderings import VIEWS, Seen
+from polytalk.evaluation.reports.binding import BindingReport
+from polytalk.evaluation.scenes.generating import GIVEN_FRAMES
+from polytalk.evaluation.scenes.renderings import VIEWS, SceneView
 from polytalk.motion.gestures import CAMERA
-from polytalk.synthetic.scenes import DrawnClip
+from polytalk.synthetic.scenes import SyntheticClip
 
 NOTHING = math.nan
 Measure = TypeVar("Measure")
@@ -83,10 +83,10 @@ APART = 0.8
 """People nearer to each other than this part of a face's width hide each other: such frames do not count."""
 
 
-class Part(Protocol):
+class ReportPart(Protocol):
     """A measure of scenes that were rendered as they are."""
 
-    def update(self, view: str, seen: Sequence[Seen]) -> None:
+    def update(self, view: str, scenes: Sequence[SceneView]) -> None:
         """Adds scenes with equally many people in one view."""
 
     def figures(self) -> list[Figure]:
@@ -134,18 +134,18 @@ class Shapes:
         self._lips, self._shape = _views(LipClosures), {n: _views(lambda: SyncMatrix(1)) for n in ("width", "rounding")}
         self._lips_floor, self._floor = LipClosures(), {n: SyncMatrix(1) for n in ("width", "rounding")}
 
-    def update(self, view: str, seen: Sequence[Seen]) -> None:
+    def update(self, view: str, scenes: Sequence[SceneView]) -> None:
         """Adds scenes with equally many people in one view."""
-        for number, scene in enumerate(seen):
+        for number, scene in enumerate(scenes):
             self._lips[view].update(scene.mouths.opening, scene.clip.mouth[..., 0], scene.talk.phonemes)
             self._add({name: views[view] for name, views in self._shape.items()}, scene, scene)
-            if view == "generated" and len(seen) > 1:
-                other = seen[(number + 1) % len(seen)]
+            if view == "generated" and len(scenes) > 1:
+                other = scenes[(number + 1) % len(scenes)]
                 self._lips_floor.update(scene.mouths.opening, other.clip.mouth[..., 0], other.talk.phonemes)
                 self._add(self._floor, scene, other)
 
     @staticmethod
-    def _add(measures: dict[str, SyncMatrix], read: Seen, true: Seen) -> None:
+    def _add(measures: dict[str, SyncMatrix], read: SceneView, true: SceneView) -> None:
         frames = slice(GIVEN_FRAMES, min(len(read.frames), len(true.frames)))
         for channel, name in ((1, "width"), (2, "rounding")):
             track = getattr(read.mouths, name)
@@ -171,9 +171,9 @@ class Picture:
         self._sharp = _views(lambda: SharpnessOverTime(num_frames))
         self._background, self._flicker = _views(BackgroundPSNR), _views(StillFlicker)
 
-    def update(self, view: str, seen: Sequence[Seen]) -> None:
+    def update(self, view: str, scenes: Sequence[SceneView]) -> None:
         """Adds scenes in one view."""
-        for scene in seen:
+        for scene in scenes:
             clip = scene.clip
             self._sharp[view].update(scene.frames, scene.face_boxes, clip.reference, clip.face_boxes[0])
             still = still_pixels(clip)
@@ -202,9 +202,9 @@ class Identity:
     def __init__(self, reader: IdentityReader) -> None:
         self._views = _views(lambda: IdentityConfusion(reader))
 
-    def update(self, view: str, seen: Sequence[Seen]) -> None:
+    def update(self, view: str, scenes: Sequence[SceneView]) -> None:
         """Adds scenes in one view."""
-        for scene in seen:
+        for scene in scenes:
             clip = scene.clip
             args = (scene.frames, scene.face_boxes, clip.reference, clip.face_boxes[0], clip.styles)
             self._views[view].update(*args)
@@ -226,9 +226,9 @@ class Life:
     def __init__(self) -> None:
         self._views = _views(Liveliness)
 
-    def update(self, view: str, seen: Sequence[Seen]) -> None:
+    def update(self, view: str, scenes: Sequence[SceneView]) -> None:
         """Adds scenes in one view; people with an event, and all before a moving camera, are left out."""
-        for scene in seen:
+        for scene in scenes:
             acting = [who for _, who, _, _ in scene.clip.events]
             asked = np.isin(np.arange(scene.clip.mouth.shape[1]), acting) | (-1 in acting)
             self._views[view].update(scene.faces, asked)
@@ -250,12 +250,12 @@ class Actions:
     def __init__(self) -> None:
         self._rates = {way: _views(ActionRate) for way in self.WAYS}
 
-    def update(self, way: str, view: str, seen: Sequence[Seen]) -> None:
+    def update(self, way: str, view: str, scenes: Sequence[SceneView]) -> None:
         """Adds scenes of one event each, rendered with prompts of one way.
 
         Of "unnamed" drawn frames, which show the event, the person is measured who does nothing.
         """
-        for scene in seen:
+        for scene in scenes:
             action, who = scene.clip.events[0][0], acting_person(scene.clip)
             if way == "unnamed" and view != "generated":
                 others = [p for p in range(scene.clip.mouth.shape[1]) if p != who]
@@ -266,7 +266,7 @@ class Actions:
             self._rates[way][view].update(action, found[action])
 
     def figures(self) -> list[Figure]:
-        """Seen when named, in other words, when not named; then each action by itself."""
+        """SceneView when named, in other words, when not named; then each action by itself."""
         goals = {"named": Goal(least=0.8), "other words": Goal(least=0.8), "unnamed": Goal(most=0.2)}
         lines = []
         for way, views in self._rates.items():
@@ -289,9 +289,9 @@ class Crossing:
         self._mouths, self._identities = mouths, identities
         self._sync, self._changed = _views(lambda: SyncMatrix(2)), {view: [0, 0] for view in VIEWS}
 
-    def update(self, view: str, seen: Sequence[Seen]) -> None:
+    def update(self, view: str, scenes: Sequence[SceneView]) -> None:
         """Adds scenes of two people who change sides."""
-        for scene in seen:
+        for scene in scenes:
             clip = scene.clip
             changed = changed_sides(self._identities, scene.frames, clip)
             read, keep = scene.mouths.opening, np.ones(len(scene.frames), bool)
@@ -302,7 +302,7 @@ class Crossing:
             self._changed[view][0] += int(changed)
             self._changed[view][1] += 1
 
-    def _across(self, scene: Seen) -> tuple[np.ndarray, np.ndarray]:
+    def _across(self, scene: SceneView) -> tuple[np.ndarray, np.ndarray]:
         """Openings (T, P), followed from either end up to the encounter; frames (T,) in which nobody hides anybody."""
         clip = scene.clip
         (back,) = self._mouths.follow([scene.frames[::-1]], [clip.mouth_boxes[-1]])
@@ -323,7 +323,7 @@ class Crossing:
         ]
 
 
-def changed_sides(reader: IdentityReader, frames: np.ndarray, clip: DrawnClip) -> bool:
+def changed_sides(reader: IdentityReader, frames: np.ndarray, clip: SyntheticClip) -> bool:
     """Whether the people of a drawn crossing are in the end where the drawn ones are, rather than where they began.
 
     Args:

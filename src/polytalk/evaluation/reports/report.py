@@ -1,14 +1,13 @@
 """Everything that says how good a model is, in one table: `polytalk evaluate report`.
 
 Scenes that no training run has seen are rendered once and read by every measure; beside each figure stand what the
-drawn truth scores, what the truth scores after it went through the autoencoder, and what chance gives. docs/MEASURES.md
+drawn truth scores, what the truth scores after it went through the autoencoder, and what chance gives. docs/measures.md
 tells what each figure means.
 """
 
 from __future__ import annotations
 
 import json as json_text
-import math
 import os
 import platform
 import sys
@@ -29,19 +28,21 @@ from polytalk.evaluation.measures.identity import NOT_ONE
 from polytalk.evaluation.readers.face_reader import FaceReader
 from polytalk.evaluation.readers.identity_reader import IdentityReader
 from polytalk.evaluation.readers.mouth_reader import MouthReader
-from polytalk.evaluation.reports.binding import Generate, Request, evaluate_binding, pipeline_generator
+from polytalk.evaluation.reports.binding import evaluate_binding
 from polytalk.evaluation.reports.contact_sheet import contact_sheet
+from polytalk.evaluation.reports.output import cell, plain
 from polytalk.evaluation.reports.parts import (
     Actions,
     Crossing,
     Figure,
     Identity,
     Life,
-    Part,
     Picture,
+    ReportPart,
     Shapes,
     binding_figures,
 )
+from polytalk.evaluation.scenes.generating import Generate, Request, pipeline_generator
 from polytalk.evaluation.scenes.held_out import held_out_clips
 from polytalk.evaluation.scenes.renderings import (
     ACTION_SCENES,
@@ -54,7 +55,8 @@ from polytalk.evaluation.scenes.renderings import (
 )
 from polytalk.models.components import Components
 from polytalk.pipeline.multitalk import MultiTalkPipeline
-from polytalk.synthetic.scenes import DrawnClip, SceneConfig
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import SyntheticClip
 
 MEASURES = ("binding", "crossing", "shapes", "picture", "identity", "life", "actions", "speed")
 """What `only` chooses among."""
@@ -85,19 +87,13 @@ class Report:
 
     def to_json(self) -> str:
         """One object; NaN becomes null."""
-
-        def clean(value: Any) -> Any:
-            if isinstance(value, float):
-                return round(value, 4) if math.isfinite(value) else None
-            return value
-
-        lines = []
-        for figure in self.figures:
-            line = {name: clean(value) for name, value in asdict(figure).items() if name != "goal"}
-            lines.append({**line, "goal": str(figure.goal) if figure.goal else None, "met": figure.met})
+        lines = [
+            {**asdict(figure), "goal": str(figure.goal) if figure.goal else None, "met": figure.met}
+            for figure in self.figures
+        ]
         whole = {name: getattr(self, name) for name in ("model", "machine", "scenes", "seed")}
-        curve = [clean(value) for value in self.sharpness]
-        return json_text.dumps({**whole, "figures": lines, "sharpness": curve}, ensure_ascii=False, indent=1)
+        whole |= {"figures": plain(lines), "sharpness": plain(self.sharpness)}
+        return json_text.dumps(whole, ensure_ascii=False, indent=1)
 
     def print(self, console: Console | None = None) -> None:
         """A table with a line for each figure."""
@@ -110,7 +106,7 @@ class Report:
         before = ""
         for line in self.figures:
             values = (line.generated, line.truth, line.reconstruction, line.floor)
-            cells = [f"{value:.3g}" if math.isfinite(value) else "-" for value in values]
+            cells = [cell(value, ".3g") for value in values]
             met = {True: "yes", False: "no", None: ""}[line.met]
             table.add_row(line.measure * (line.measure != before), line.name, *cells, str(line.goal or ""), met)
             before = line.measure
@@ -119,7 +115,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ReportSettings:
     """What is measured."""
 
     scenes: int = 64
@@ -140,75 +136,82 @@ class Wishes:
 def evaluate_report(
     generate: Generate,
     components: Components,
-    wishes: Wishes,
+    settings: ReportSettings,
     *,
     model: str = "mini",
-    told: Callable[[str], None] = lambda text: None,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> Report:
-    """Render held-out scenes and measure everything that was wished for.
+    """Render held-out scenes and measure everything that was asked for.
 
     Args:
         generate: renders; `pipeline_generator` makes one.
         components: the model's parts, whose autoencoder rebuilds the truth.
-        wishes: what is measured, on how many scenes.
+        settings: what is measured, on how many scenes.
         model: noted in the report.
-        told: called with a line of progress now and then.
+        progress: called with a line of progress now and then.
     """
     watch = Stopwatch(generate)
     readers = Remembering(MouthReader.from_pretrained(), FaceReader.from_pretrained())
-    makers: dict[str, Callable[[], Part]] = {
+    makers: dict[str, Callable[[], ReportPart]] = {
         "shapes": Shapes,
-        "picture": lambda: Picture(wishes.num_frames),
+        "picture": lambda: Picture(settings.num_frames),
         "identity": lambda: Identity(IdentityReader.from_pretrained()),
         "life": Life,
     }
-    parts = {name: makers[name]() for name in _ON_TALK if name in wishes.only}
+    parts = {name: makers[name]() for name in _ON_TALK if name in settings.only}
     figures: list[Figure] = []
-    if parts or {"binding", "speed"} & set(wishes.only):
+    if parts or {"binding", "speed"} & set(settings.only):
         # without binding, two people say enough
-        counts = wishes.people if "binding" in wishes.only else wishes.people[:2]
+        counts = settings.people if "binding" in settings.only else settings.people[:2]
         for people in counts:
-            figures += _talk(watch, components, readers, parts, wishes, people, told)
-    if "crossing" in wishes.only:
-        figures += _crossing(watch, components, readers, wishes, told)
+            figures += _talk(watch, components, readers, parts, settings, people, progress)
+    if "crossing" in settings.only:
+        figures += _crossing(watch, components, readers, settings, progress)
     for part in parts.values():
         figures += part.figures()
-    if "actions" in wishes.only:
-        figures += _actions(watch, components, readers, wishes, told)
-    if watch.seconds and "speed" in wishes.only:
+    if "actions" in settings.only:
+        figures += _actions(watch, components, readers, settings, progress)
+    if watch.seconds and "speed" in settings.only:
         figures.append(Figure("speed", "frames a second", watch.frames / watch.seconds))
-    curve = parts["picture"].curve() if isinstance(parts.get("picture"), Picture) else []  # type: ignore[attr-defined]
-    return Report(figures, machine_name(components), wishes.scenes, wishes.seed, model, tuple(curve))
+    picture = parts.get("picture")
+    curve = picture.curve() if isinstance(picture, Picture) else []
+    return Report(figures, machine_name(components), settings.scenes, settings.seed, model, tuple(curve))
 
 
 def _talk(
     watch: Stopwatch,
     components: Components,
     readers: Remembering,
-    parts: dict[str, Part],
-    wishes: Wishes,
+    parts: dict[str, ReportPart],
+    settings: ReportSettings,
     people: int,
-    told: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> list[Figure]:
     """Scenes of so many people: their part of every measure, and the figures of binding."""
 
     def rendered(done: int) -> None:
-        told(f"{people} people: {done}/{wishes.scenes} scenes")
+        progress(f"{people} people: {done}/{settings.scenes} scenes")
 
     scenes = render_scenes(
-        watch, components, wishes.scenes, people, seed=wishes.seed, num_frames=wishes.num_frames, told=rendered
+        watch,
+        components,
+        settings.scenes,
+        people,
+        seed=settings.seed,
+        num_frames=settings.num_frames,
+        progress=rendered,
     )
     if parts:
         for view in VIEWS:
-            seen = scenes.seen(view, readers)
+            views = scenes.views(view, readers)
             for part in parts.values():
-                part.update(view, seen)
+                part.update(view, views)
     found = []
-    if "binding" in wishes.only:
+    if "binding" in settings.only:
         exchange = _own_voices_known(scenes, watch)
-        told(f"{people} people: exchanged voices")
+        progress(f"{people} people: exchanged voices")
         clips = scenes.clips
-        report = evaluate_binding(exchange, clips, seed=wishes.seed, reader=readers)
+        report = evaluate_binding(exchange, clips, seed=settings.seed, reader=readers)
         rebuilt = evaluate_binding(scenes.replay("reconstruction"), clips, reader=readers, swap=False)
         found = binding_figures(report, rebuilt)
     readers.forget()
@@ -228,51 +231,59 @@ def _own_voices_known(scenes: SceneSet, generate: Generate) -> Generate:
 
 
 def _crossing(
-    watch: Stopwatch, components: Components, readers: Remembering, wishes: Wishes, told: Callable[[str], None]
+    watch: Stopwatch,
+    components: Components,
+    readers: Remembering,
+    settings: ReportSettings,
+    progress: Callable[[str], None],
 ) -> list[Figure]:
     def rendered(done: int) -> None:
-        told(f"crossing: {done}/{wishes.scenes} scenes")
+        progress(f"crossing: {done}/{settings.scenes} scenes")
 
     part = Crossing(MouthReader.from_pretrained(), IdentityReader.from_pretrained())
-    # the one built-in portrait cannot be told from itself
+    # the one built-in portrait cannot be progress from itself
     config = scene_config(CROSSING_SCENES)
     config = replace(config, sources=tuple(s for s in config.sources if s[0] not in NOT_ONE))
-    chosen: Any = {"seed": wishes.seed, "num_frames": wishes.num_frames, "config": config, "told": rendered}
-    scenes = render_scenes(watch, components, wishes.scenes, 2, **chosen)
+    chosen: Any = {"seed": settings.seed, "num_frames": settings.num_frames, "config": config, "progress": rendered}
+    scenes = render_scenes(watch, components, settings.scenes, 2, **chosen)
     for view in VIEWS:
-        part.update(view, scenes.seen(view, readers))
+        part.update(view, scenes.views(view, readers))
     readers.forget()
     return part.figures()
 
 
 def _actions(
-    watch: Stopwatch, components: Components, readers: Remembering, wishes: Wishes, told: Callable[[str], None]
+    watch: Stopwatch,
+    components: Components,
+    readers: Remembering,
+    settings: ReportSettings,
+    progress: Callable[[str], None],
 ) -> list[Figure]:
-    part, rng = Actions(), np.random.default_rng(wishes.seed)
-    for people, count in ((2, (wishes.scenes + 1) // 2), (1, wishes.scenes // 2)):
+    part, rng = Actions(), np.random.default_rng(settings.seed)
+    for people, count in ((2, (settings.scenes + 1) // 2), (1, settings.scenes // 2)):
         if not count:
             continue
 
         def rendered(done: int, people: int = people, count: int = count) -> None:
-            told(f"actions, {people} people: {done}/{count} scenes")
+            progress(f"actions, {people} people: {done}/{count} scenes")
 
-        chosen: Any = {"seed": wishes.seed, "num_frames": wishes.num_frames, "config": ACTION_SCENES, "told": rendered}
-        scenes = render_scenes(watch, components, count, people, **chosen)
+        chosen: Any = {"seed": settings.seed, "num_frames": settings.num_frames, "progress": rendered}
+        scenes = render_scenes(watch, components, count, people, config=ACTION_SCENES, **chosen)
         for view in VIEWS:
-            seen = scenes.seen(view, readers)
-            part.update("named", view, seen)
+            views = scenes.views(view, readers)
+            part.update("named", view, views)
             if view != "generated":
-                part.update("unnamed", view, seen)
+                part.update("unnamed", view, views)
         for way, say in (("other words", lambda clip: in_other_words(clip, rng)), ("unnamed", _plain)):
-            told(f"actions, {people} people: {way}")
+            progress(f"actions, {people} people: {way}")
             videos = [watch([(replace(clip, prompt=say(clip)), clip.audio)])[0] for clip in scenes.clips]
             changed = SceneSet(scenes.scenes, {**scenes.frames, "generated": videos})
-            part.update(way, "generated", changed.seen("generated", readers))
+            part.update(way, "generated", changed.views("generated", readers))
         readers.forget()
     return part.figures()
 
 
-def _plain(clip: DrawnClip) -> str:
+def _plain(clip: SyntheticClip) -> str:
     return without_action(clip.prompt)
 
 
@@ -284,7 +295,7 @@ def machine_name(components: Components) -> str:
     )
 
 
-def sheet_clips(seed: int = 0, num_frames: int = 33) -> list[DrawnClip]:
+def sheet_clips(seed: int = 0, num_frames: int = 33) -> list[SyntheticClip]:
     """One scene of two people for each entry of `SHEET_SOURCES`; the same in every run."""
     clips = []
     for number, sources in enumerate(SHEET_SOURCES):
@@ -330,21 +341,21 @@ def run_report(
         json: file for the figures.
         sheet: PNG with six scenes to look at.
     """
-    wishes = Wishes(scenes, only=tuple(only), seed=seed)
+    settings = ReportSettings(scenes, only=tuple(only), seed=seed)
     if quick:
-        wishes = replace(wishes, scenes=min(scenes, QUICK_SCENES), people=(1, 2))
+        settings = replace(settings, scenes=min(scenes, QUICK_SCENES), people=(1, 2))
     pipeline = MultiTalkPipeline.from_pretrained(model)
     choices: dict[str, Any] = {} if steps is None else {"num_inference_steps": steps}
     generate = pipeline_generator(pipeline, seed=seed, **choices)
     began = time.monotonic()
 
-    def told(text: str) -> None:
+    def progress(text: str) -> None:
         print(f"{time.monotonic() - began:6.0f} s  {text}", file=sys.stderr)
 
     if sheet is not None:
         draw_sheet(generate, sheet, seed)
-        told(f"wrote {sheet}")
-    report = evaluate_report(generate, pipeline.components, wishes, model=model, told=told)
+        progress(f"wrote {sheet}")
+    report = evaluate_report(generate, pipeline.components, settings, model=model, progress=progress)
     report.print()
     if json is not None:
         json.write_text(report.to_json() + "\n", encoding="utf-8")

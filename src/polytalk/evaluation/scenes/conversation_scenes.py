@@ -10,15 +10,16 @@ import numpy as np
 
 from polytalk.errors import PolytalkError
 from polytalk.evaluation.measures.metrics import MIN_FRAMES
-from polytalk.evaluation.reports.binding import scene_of
-from polytalk.evaluation.reports.crossing import part_of
-from polytalk.evaluation.scenes.held_out import HELD_OUT_SEED, evaluation_voices
+from polytalk.evaluation.scenes.generating import scene_of
+from polytalk.evaluation.scenes.held_out import evaluation_voices
 from polytalk.pipeline.multitalk import MultiTalkPipeline
 from polytalk.pipeline.prepare import PreparedScene
-from polytalk.synthetic.scenes import DrawnClip, SceneConfig, draw_clip
-from polytalk.synthetic.speech.conversation import Conversation, draw_conversation
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import SyntheticClip, draw_clip
+from polytalk.synthetic.seeds import HELD_OUT_SEED
+from polytalk.synthetic.speech.conversation import SyntheticConversation, draw_conversation
+from polytalk.units import FPS
 
-FPS = 25
 END_SECONDS = 10.0
 """Length of the beginning and the end that are compared, at most half of the conversation each."""
 _DRAWN_FRAMES = 49
@@ -31,9 +32,9 @@ _DRAWS = 30
 class ConversationScene:
     """People, and all they say."""
 
-    drawn: DrawnClip
+    clip: SyntheticClip
     """Their picture, and where they are."""
-    talk: Conversation
+    talk: SyntheticConversation
     """Voices and true mouths of the whole video."""
     seed: int
     """Of the scene."""
@@ -77,8 +78,8 @@ def conversation_scene(number: int, seconds: float, *, people: int = 2, seed: in
     assert best is not None
     config = SceneConfig(num_frames=_DRAWN_FRAMES, people=(people, people), camera_motion=0.0, event_probability=0.0,
                          reference_lead=1, reference_lead_probability=1.0)  # fmt: skip
-    drawn = draw_clip(scene_seed, config, part_of(best, 0, _DRAWN_FRAMES))
-    return ConversationScene(drawn, part_of(best, 0, frames), scene_seed)
+    clip = draw_clip(scene_seed, config, best.part(0, _DRAWN_FRAMES))
+    return ConversationScene(clip, best.part(0, frames), scene_seed)
 
 
 def end_frames(frames: int) -> int:
@@ -88,8 +89,8 @@ def end_frames(frames: int) -> int:
 
 def prepare(pipeline: MultiTalkPipeline, scene: ConversationScene) -> PreparedScene:
     """What the pipeline makes the conversation of."""
-    wanted = scene_of(scene.drawn, scene.talk.audio)
-    return pipeline.prepare(wanted, scene.drawn.reference.shape[:2]).first_seconds(scene.num_frames / FPS)
+    wanted = scene_of(scene.clip, scene.talk.audio)
+    return pipeline.prepare(wanted, scene.clip.reference.shape[:2]).first_seconds(scene.num_frames / FPS)
 
 
 def stream(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,24 +19,18 @@ import numpy as np
 
 from polytalk.assets import asset
 from polytalk.errors import PolytalkError
-from polytalk.synthetic.scenes import DrawnClip, SceneConfig, draw_clip
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import SyntheticClip, draw_clip
+from polytalk.synthetic.seeds import HELD_OUT_SEED
 from polytalk.synthetic.speech.bank import SpeechBank
-from polytalk.synthetic.speech.conversation import Conversation, draw_conversation
+from polytalk.synthetic.speech.conversation import SyntheticConversation, draw_conversation
 from polytalk.units import SAMPLE_RATE
 
-HELD_OUT_SEED = 1_000_000_000
-"""Seeds of scenes from here on are for measuring only; every training run stays below."""
 VOICES = "evaluation_voices"
 """Name of the packed voices among the assets: one .ogg and one .json."""
 
 
-def draw_clips(seeds: Iterable[int], people: Sequence[int], config: SceneConfig | None = None) -> list[DrawnClip]:
-    """Clips without sound, whose mouths move at random; clip i has people[i] people."""
-    config = config or SceneConfig()
-    return [draw_clip(seed, replace(config, people=(count, count))) for seed, count in zip(seeds, people, strict=True)]
-
-
-def held_out_clips(scenes: int, **choices: Any) -> list[DrawnClip]:
+def held_out_clips(scenes: int, **choices: Any) -> list[SyntheticClip]:
     """The drawn clips of `held_out_scenes`, which has the arguments."""
     return [clip for clip, _ in held_out_scenes(scenes, **choices)]
 
@@ -52,8 +45,9 @@ def held_out_scenes(
     config: SceneConfig | None = None,
     voices: SpeechBank | None = None,
     caught: bool = False,
-) -> list[tuple[DrawnClip, Conversation]]:
-    """Scenes with voices, and what is said in them, of the seeds HELD_OUT_SEED + 100,000 seed + 0, 1, 2, ...
+    first_seed: int = HELD_OUT_SEED,
+) -> list[tuple[SyntheticClip, SyntheticConversation]]:
+    """Scenes with voices, and what is said in them, of the seeds first_seed + 100,000 seed + 0, 1, 2, ...
 
     The picture that goes with a clip was taken one frame before it, when all mouths were shut: a first frame with an
     open mouth would give away who is about to speak, and would be wrong once the voices are exchanged.
@@ -67,6 +61,7 @@ def held_out_scenes(
         config: kind of scenes; the default kind if None.
         voices: the packaged ones by default.
         caught: the pictures have caught mouths as they were, open ones too, whoever speaks then.
+        first_seed: of the first set, see `polytalk.synthetic.seeds`.
 
     Raises:
         PolytalkError: a number is out of range.
@@ -83,7 +78,7 @@ def held_out_scenes(
     bank = voices or evaluation_voices()
     found = []
     for number in range(scenes):
-        scene_seed = HELD_OUT_SEED + 100_000 * seed + number
+        scene_seed = first_seed + 100_000 * seed + number
         overlap = int((number + 1) * overlap_share) > int(number * overlap_share)
         talk = draw_conversation(bank, np.random.default_rng([scene_seed, 1]), people, num_frames, overlap)
         found.append((draw_clip(scene_seed, config, talk), talk))

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import numpy as np
 import torch
 
 from polytalk.evaluation.readers.face_reader import FaceReader, FaceTrack
 from polytalk.evaluation.readers.mouth_reader import MouthReader, Track
-from polytalk.evaluation.reports.binding import Generate, Request
+from polytalk.evaluation.scenes.generating import Generate, Request
 from polytalk.evaluation.scenes.held_out import held_out_scenes
 from polytalk.models.components import Components
-from polytalk.synthetic.scenes import DrawnClip, SceneConfig
-from polytalk.synthetic.speech.conversation import Conversation
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import SyntheticClip
+from polytalk.synthetic.speech.conversation import SyntheticConversation
+from polytalk.units import to_network, to_pixels
 
 ALL_SOURCES = (*SceneConfig().sources, ("3-D person", 1.8), ("portrait", 0.5))
 """Every kind of drawn person that needs no extra; `scene_config` adds avatars where they can be drawn."""
@@ -30,23 +33,18 @@ VIEWS = ("generated", "truth", "reconstruction")
 def scene_config(base: SceneConfig | None = None) -> SceneConfig:
     """A kind of scenes with people of every source; avatars only where their extra is installed."""
     sources = ALL_SOURCES
-    try:
-        import python_avatars  # noqa: F401
-        import resvg_py  # noqa: F401
-    except ImportError:
-        pass
-    else:
+    if find_spec("python_avatars") and find_spec("resvg_py"):
         sources = (*sources, ("avatar", 0.8))
     return replace(base or SceneConfig(), sources=sources)
 
 
 @dataclass(frozen=True)
-class Seen:
+class SceneView:
     """One scene in one view, as the readers see it."""
 
-    clip: DrawnClip
+    clip: SyntheticClip
     """The scene."""
-    talk: Conversation
+    talk: SyntheticConversation
     """What is said in it."""
     frames: np.ndarray
     """uint8 (T, H, W, 3) of this view."""
@@ -99,7 +97,6 @@ class Stopwatch:
     generate: Generate
     seconds: float = 0.0
     frames: int = 0
-    people: int = field(default=0)
 
     def __call__(self, requests: Sequence[Request]) -> Sequence[np.ndarray]:
         """Renders requests."""
@@ -114,22 +111,22 @@ class Stopwatch:
 class SceneSet:
     """Scenes with equally many people in all views."""
 
-    scenes: list[tuple[DrawnClip, Conversation]]
+    scenes: list[tuple[SyntheticClip, SyntheticConversation]]
     frames: dict[str, list[np.ndarray]]
     """View -> frames of every scene."""
 
     @property
-    def clips(self) -> list[DrawnClip]:
+    def clips(self) -> list[SyntheticClip]:
         """The drawn scenes."""
         return [clip for clip, _ in self.scenes]
 
-    def seen(self, view: str, readers: Remembering) -> list[Seen]:
+    def views(self, view: str, readers: Remembering) -> list[SceneView]:
         """Every scene as the readers see it in this view."""
         frames, clips = self.frames[view], self.clips
         mouths = readers.follow(frames, [clip.mouth_boxes[0] for clip in clips])
         faces = readers.faces(frames, [clip.face_boxes[0] for clip in clips])
         return [
-            Seen(clip, talk, video, mouth, face)
+            SceneView(clip, talk, video, mouth, face)
             for (clip, talk), video, mouth, face in zip(self.scenes, frames, mouths, faces, strict=True)
         ]
 
@@ -148,7 +145,7 @@ def render_scenes(
     seed: int = 0,
     num_frames: int = 33,
     config: SceneConfig | None = None,
-    told: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> SceneSet:
     """Draw held-out scenes, generate them, and pass the truth through the autoencoder.
 
@@ -160,23 +157,20 @@ def render_scenes(
         seed: which set.
         num_frames: of each.
         config: kind of scenes; all sources if None.
-        told: called with the number of scenes that are rendered.
+        progress: called with the number of scenes that are rendered.
     """
     drawn = held_out_scenes(scenes, people=people, seed=seed, num_frames=num_frames, config=config or scene_config())
     frames: dict[str, list[np.ndarray]] = {view: [] for view in VIEWS}
     for number, (clip, _) in enumerate(drawn):
         frames["generated"] += generate([(clip, clip.audio)])
         frames["truth"].append(clip.frames)
-        frames["reconstruction"].append(reconstruct(components, clip.frames))
-        if told:
-            told(number + 1)
+        frames["reconstruction"].append(rebuild(components, clip.frames))
+        progress(number + 1)
     return SceneSet(drawn, frames)
 
 
 @torch.no_grad()
-def reconstruct(components: Components, frames: np.ndarray) -> np.ndarray:
+def rebuild(components: Components, frames: np.ndarray) -> np.ndarray:
     """Frames uint8 (T, H, W, 3), T = 4n + 1, through the autoencoder and back."""
-    video = torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
-    latents = components.encode_video(video.to(components.device, components.dtype))
-    pixels = components.decode_video(latents).float().clamp(-1, 1)[0].permute(1, 2, 3, 0)
-    return ((pixels + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
+    latents = components.encode_video(to_network(frames).to(components.device, components.dtype))
+    return to_pixels(components.decode_video(latents).float()[0])

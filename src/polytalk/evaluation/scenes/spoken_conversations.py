@@ -1,8 +1,8 @@
 """Conversations as one microphone hears them, with the truth of who speaks when.
 
-Made of a bank of voices (polytalk.synthetic.speech.bank): turns with pauses, now and then one that begins before the other ends,
-half of the conversations in a room and through a microphone. In half of them all voices come from one synthesiser, so
-that telling synthesisers apart is not enough.
+Made of a bank of voices (polytalk.synthetic.speech.bank): turns with pauses, now and then one that begins before the
+other ends, half of the conversations in a room and through a microphone. In half of them all voices come from one
+synthesiser, so that telling synthesisers apart is not enough.
 """
 
 from __future__ import annotations

@@ -15,19 +15,22 @@ import torch
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from polytalk.acceleration.quantization import quantize
+from polytalk.acceleration.streaming import load_streamed
+from polytalk.checkpoints.checkpoint import Checkpoint
 from polytalk.config.index import ModelIndex
 from polytalk.config.options import LoadOptions
 from polytalk.config.pipeline import PipelineConfig
 from polytalk.errors import PolytalkError
+from polytalk.models.library_internals import float32_names
 from polytalk.models.mini.autoencoder import MiniAutoencoder
-from polytalk.models.mini.image_encoder import MiniImageEncoder
-from polytalk.models.mini.speech_encoder import FRAME, MiniSpeechEncoder
-from polytalk.models.mini.text_encoder import MiniTextEncoder
+from polytalk.models.mini.encoders import MiniImageEncoder, MiniSpeechEncoder, MiniTextEncoder
 from polytalk.models.transformer import MultiTalkTransformer3DModel
+from polytalk.units import FPS, SAMPLES_PER_FRAME, SPATIAL_STRIDE
 
-_SPEECH_CHUNK = 1500
+_SPEECH_CHUNK = 60 * FPS
 """Video frames of sound encoded at once (a minute)."""
-_SPEECH_MARGIN = 25
+_SPEECH_MARGIN = FPS
 """Video frames of sound added on either side: more than the speech encoder sees, so that seams leave no trace."""
 
 
@@ -59,7 +62,7 @@ class MiniComponents:
     @property
     def spatial_stride(self) -> int:
         """Pixels in one row or column of the latent grid."""
-        return 8
+        return SPATIAL_STRIDE
 
     def to(self, device: torch.device, dtype: torch.dtype) -> MiniComponents:
         """Move every part; returns self.
@@ -68,7 +71,7 @@ class MiniComponents:
         """
         for part in self.parts().values():
             nn.Module.to(part, device)
-            keep = getattr(part, "_keep_in_fp32_modules", None) or ()
+            keep = float32_names(part)
             for name, parameter in part.named_parameters():
                 kept = any(word in keep for word in name.split("."))
                 parameter.data = parameter.data.to(torch.float32 if kept else dtype)
@@ -92,7 +95,7 @@ class MiniComponents:
         for start in range(0, num_frames, _SPEECH_CHUNK):
             stop = min(start + _SPEECH_CHUNK, num_frames)
             first, last = max(0, start - _SPEECH_MARGIN), min(stop + _SPEECH_MARGIN, num_frames)
-            sound = samples[:, first * FRAME : last * FRAME].to(self.device)
+            sound = samples[:, first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME].to(self.device)
             features = self.speech_encoder(sound, last - first)
             parts.append(features[:, start - first : stop - first])
         return torch.cat(parts, dim=1)
@@ -107,8 +110,8 @@ class MiniComponents:
 
     def fill_latents(self, picture: Tensor, num_latent_frames: int, fill: str) -> Tensor:
         """Latents of the picture ("reference") or of mid grey ("zero") standing still."""
-        shown = picture if fill == "reference" else torch.zeros_like(picture)
-        return self.autoencoder.still(shown.to(self.device, self.dtype), num_latent_frames)
+        still = picture if fill == "reference" else torch.zeros_like(picture)
+        return self.autoencoder.still(still.to(self.device, self.dtype), num_latent_frames)
 
 
 MINI_CLASSES: dict[str, type] = {
@@ -144,11 +147,9 @@ def load_mini(
     if wanted != listed:
         problem = f"the components of {folder} are {', '.join(listed.values()) or 'none'}"
         raise PolytalkError("model", problem, f"Known are {', '.join(wanted.values())}, and those of the 14B model.")
-    parts = {name: _load_part(cls, folder / name) for name, cls in MINI_CLASSES.items()}
-    components = MiniComponents(**parts).to(device, dtype)  # type: ignore[arg-type]
+    parts: dict[str, Any] = {name: _load_part(cls, folder / name) for name, cls in MINI_CLASSES.items()}
+    components = MiniComponents(**parts).to(device, dtype)
     if options is not None and options.quantization is not None:
-        from polytalk.acceleration.quantization import quantize
-
         quantize(components.transformer, options.quantization)
     if options is not None and options.offload == "stream":
         components.transformer = _streamed(folder / "transformer", device, dtype)
@@ -156,11 +157,8 @@ def load_mini(
 
 
 def _streamed(folder: Path, device: torch.device, dtype: torch.dtype) -> MultiTalkTransformer3DModel:
-    from polytalk.acceleration.streaming import load_streamed
-    from polytalk.checkpoints.checkpoint import Checkpoint
-
     config = MultiTalkTransformer3DModel.load_config(str(folder))
-    wide: Any = MultiTalkTransformer3DModel._keep_in_fp32_modules
+    wide = float32_names(MultiTalkTransformer3DModel)
     build = partial(MultiTalkTransformer3DModel.from_config, config)
     return load_streamed(build, Checkpoint.open(folder), device=device, dtype=dtype, keep_in_fp32=wide)
 

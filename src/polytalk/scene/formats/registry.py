@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polytalk.assets import asset
 from polytalk.errors import PolytalkError
 from polytalk.scene import Box, Cue, Scene, Speaker, Utterance
 from polytalk.scene.formats.draft import Beside
-from polytalk.scene.formats.files import SceneFile, format_scene, parse_scene
+from polytalk.scene.formats.files import SceneFile, format_scene, parse_scene, pretty_json
 from polytalk.scene.formats.position import TextFile, write_text
 from polytalk.scene.formats.released import format_released
 from polytalk.scene.formats.rttm import format_rttm, parse_rttm
@@ -20,8 +21,7 @@ from polytalk.scene.formats.script import format_script, parse_script
 from polytalk.scene.formats.subtitles import format_srt, format_vtt, parse_srt, parse_vtt
 from polytalk.scene.schedule import Schedule
 
-SCHEMA_FILE = Path(__file__).with_name("scene.schema.json")
-"""Of Polytalk's own format."""
+__all__ = ["FORMATS", "Format", "make_schema", "parse", "pretty_json", "read", "schema", "timed", "write"]
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def write(
 
 def schema() -> dict[str, Any]:
     """The JSON schema of Polytalk's own format (draft 2020-12)."""
-    return json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    return json.loads(asset("scene.schema.json").read_text(encoding="utf-8"))
 
 
 def make_schema() -> dict[str, Any]:

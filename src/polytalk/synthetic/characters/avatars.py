@@ -2,7 +2,7 @@
 
 The package (MIT; drawings after Pablo Stanley's avataaars, free for any use) has 13 fixed mouths. Here the avatar is
 rendered once without a mouth, in layers (trunk, head, eyes open and closed, brows, hair) that then move as the pose
-says; the mouth is `vector_mouth.Mouth`, so that the ground truth is as exact as the vector people's.
+says; the mouth is `vector.mouth.Mouth`, so that the ground truth is as exact as the vector people's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import skia
 from polytalk.errors import PolytalkError
 from polytalk.synthetic.characters.character import FaceGeometry, Pose
 from polytalk.synthetic.characters.vector.body import Body
-from polytalk.synthetic.characters.vector.kit import Brush, Colour, argb, brightness, darker, fill
+from polytalk.synthetic.characters.vector.figure import at_shoulders, mapped_box
+from polytalk.synthetic.characters.vector.kit import Brush, Colour, argb, brightness, darker, fill, placed
 from polytalk.synthetic.characters.vector.mouth import Mouth
 
 POOL = 64
@@ -34,72 +35,32 @@ MOUTH_Y, FACE_Y = 156.0, 118.0
 CANVAS = (264, 280)
 
 TOPS: dict[str, str] = {
-    "BIG_HAIR": "big {} hair",
-    "BOB": "a {} bob",
-    "BUN": "{} hair in a bun",
-    "CAESAR": "short {} hair",
-    "CAESAR_SIDE_PART": "short {} hair",
-    "CURLY": "long curly {} hair",
-    "CURVY": "long wavy {} hair",
-    "DREADS": "{} dreadlocks",
-    "FRIZZLE": "frizzy {} hair",
-    "FRO": "a {} afro",
-    "LONG_NOT_TOO_LONG": "long {} hair",
-    "MIA_WALLACE": "a {} bob with a fringe",
-    "SHAGGY": "shaggy {} hair",
-    "SHAGGY_MULLET": "a shaggy {} mullet",
-    "SHAVED_SIDES": "{} hair with shaved sides",
-    "SHORT_CURLY": "short curly {} hair",
-    "SHORT_DREADS_1": "short {} dreadlocks",
-    "SHORT_FLAT": "short {} hair",
-    "SHORT_ROUND": "short {} hair",
-    "SHORT_WAVED": "short wavy {} hair",
-    "SIDES": "a bald crown and {} hair",
-    "STRAIGHT_1": "long straight {} hair",
-    "STRAIGHT_2": "long {} hair",
-    "STRAIGHT_STRAND": "{} hair with a strand",
-    "NONE": "a bald head",
-    "BUZZCUT": "very short {} hair",
-    "PIXIE": "a {} pixie cut",
-    "POMPADOUR": "a {} pompadour",
+    "BIG_HAIR": "big {} hair", "BOB": "a {} bob", "BUN": "{} hair in a bun", "CAESAR": "short {} hair",
+    "CAESAR_SIDE_PART": "short {} hair", "CURLY": "long curly {} hair", "CURVY": "long wavy {} hair",
+    "DREADS": "{} dreadlocks", "FRIZZLE": "frizzy {} hair", "FRO": "a {} afro", "LONG_NOT_TOO_LONG": "long {} hair",
+    "MIA_WALLACE": "a {} bob with a fringe", "SHAGGY": "shaggy {} hair", "SHAGGY_MULLET": "a shaggy {} mullet",
+    "SHAVED_SIDES": "{} hair with shaved sides", "SHORT_CURLY": "short curly {} hair",
+    "SHORT_DREADS_1": "short {} dreadlocks", "SHORT_FLAT": "short {} hair", "SHORT_ROUND": "short {} hair",
+    "SHORT_WAVED": "short wavy {} hair", "SIDES": "a bald crown and {} hair", "STRAIGHT_1": "long straight {} hair",
+    "STRAIGHT_2": "long {} hair", "STRAIGHT_STRAND": "{} hair with a strand", "NONE": "a bald head",
+    "BUZZCUT": "very short {} hair", "PIXIE": "a {} pixie cut", "POMPADOUR": "a {} pompadour",
     "QUIFF": "swept-up {} hair",
-}
+}  # fmt: skip
 """Hair types used -> how a prompt calls them."""
 CLOTHES: dict[str, str] = {
-    "BLAZER_SHIRT": "a black blazer",
-    "BLAZER_SWEATER": "a blazer over a {} sweater",
-    "COLLAR_SWEATER": "a {} sweater",
-    "HOODIE": "a {} hoodie",
-    "OVERALL": "{} overalls",
-    "SHIRT_CREW_NECK": "a {} T-shirt",
-    "SHIRT_SCOOP_NECK": "a {} top",
-    "SHIRT_V_NECK": "a {} V-neck shirt",
-}
+    "BLAZER_SHIRT": "a black blazer", "BLAZER_SWEATER": "a blazer over a {} sweater", "COLLAR_SWEATER": "a {} sweater",
+    "HOODIE": "a {} hoodie", "OVERALL": "{} overalls", "SHIRT_CREW_NECK": "a {} T-shirt",
+    "SHIRT_SCOOP_NECK": "a {} top", "SHIRT_V_NECK": "a {} V-neck shirt",
+}  # fmt: skip
 CLOTH_COLOURS = {
-    "BLACK": "black",
-    "BLUE_01": "light blue",
-    "BLUE_02": "blue",
-    "BLUE_03": "dark blue",
-    "GRAY_01": "white",
-    "GRAY_02": "grey",
-    "HEATHER": "slate grey",
-    "PASTEL_GREEN": "mint green",
-    "PASTEL_YELLOW": "pale yellow",
-    "PINK": "pink",
-    "RED": "red",
-}
+    "BLACK": "black", "BLUE_01": "light blue", "BLUE_02": "blue", "BLUE_03": "dark blue", "GRAY_01": "white",
+    "GRAY_02": "grey", "HEATHER": "slate grey", "PASTEL_GREEN": "mint green", "PASTEL_YELLOW": "pale yellow",
+    "PINK": "pink", "RED": "red",
+}  # fmt: skip
 HAIR_COLOURS = {
-    "AUBURN": "auburn",
-    "BLACK": "black",
-    "BLONDE": "blonde",
-    "BLONDE_GOLDEN": "golden",
-    "BROWN": "brown",
-    "BROWN_DARK": "dark brown",
-    "PASTEL_PINK": "pink",
-    "PLATINUM": "platinum",
-    "RED": "red",
-    "SILVER_GRAY": "silver",
-}
+    "AUBURN": "auburn", "BLACK": "black", "BLONDE": "blonde", "BLONDE_GOLDEN": "golden", "BROWN": "brown",
+    "BROWN_DARK": "dark brown", "PASTEL_PINK": "pink", "PLATINUM": "platinum", "RED": "red", "SILVER_GRAY": "silver",
+}  # fmt: skip
 GLASSES = ("PRESCRIPTION_1", "PRESCRIPTION_2", "ROUND")
 EYES = ("DEFAULT", "DEFAULT", "DEFAULT", "SQUINT", "SURPRISED", "HAPPY")
 BROWS = ("DEFAULT", "DEFAULT_NATURAL", "FLAT_NATURAL", "RAISED_EXCITED_NATURAL", "RAISED_EXCITED")
@@ -161,7 +122,7 @@ def cut_layer(pixels: np.ndarray) -> Layer | None:
     if not len(rows):
         return None
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    part = np.ascontiguousarray(pixels[top:bottom, left:right][..., [2, 1, 0, 3]])  # as `vector_kit.raster`
+    part = np.ascontiguousarray(pixels[top:bottom, left:right][..., [2, 1, 0, 3]])  # as `kit.raster`
     image = skia.Image.fromarray(part, skia.kBGRA_8888_ColorType, skia.kPremul_AlphaType).withDefaultMipmaps()
     return Layer(image, skia.Rect.MakeLTRB(*(float(side) / RESOLUTION for side in (left, top, right, bottom))))
 
@@ -203,11 +164,8 @@ def render_sheet(number: int) -> Sheet:
     top, cloth, cloth_colour, hair = pick(TOPS), pick(CLOTHES), pick(CLOTH_COLOURS), pick(HAIR_COLOURS)
     skin = pick(("TANNED", "PALE", "PALE", "LIGHT", "LIGHT", "BROWN", "BROWN", "DARK_BROWN", "BLACK"))
     glasses = pick(GLASSES) if rng.random() < 0.25 else "NONE"
-    beard = (
-        pick(("BEARD_LIGHT", "BEARD_MEDIUM"))
-        if top in ("NONE", "SIDES", "SHORT_FLAT", "CAESAR") and rng.random() < 0.5
-        else "NONE"
-    )
+    bearded = top in ("NONE", "SIDES", "SHORT_FLAT", "CAESAR") and rng.random() < 0.5
+    beard = pick(("BEARD_LIGHT", "BEARD_MEDIUM")) if bearded else "NONE"
 
     def svg(**changes: Any) -> ET.Element:
         avatar = pa.Avatar(
@@ -281,11 +239,6 @@ class AvatarPerson:
         colour = np.median(row[row[:, 3] > 250][:, :3], axis=0) / 255
         return float(colour[0]), float(colour[1]), float(colour[2])
 
-    def _to_drawing(self, canvas: skia.Canvas, pose: Pose) -> None:
-        scale = pose.size / HEIGHT
-        canvas.translate(pose.x, pose.y)
-        canvas.scale(scale, scale)
-
     def _shift(self, pose: Pose) -> tuple[float, float]:
         """Shift of the features by turn and nod, in units of the drawing."""
         return 13.0 * pose.yaw, 8.0 * pose.pitch
@@ -293,31 +246,24 @@ class AvatarPerson:
     def draw(self, canvas: skia.Canvas, pose: Pose) -> None:
         """See `Character`."""
         sheet = self.sheet
-        canvas.save()
-        self._to_drawing(canvas, pose)
-        canvas.save()
-        canvas.translate(-CENTRE_X - pose.lean * HEIGHT, -CENTRE_Y)
-        if sheet.trunk is not None:
-            canvas.drawRect(skia.Rect.MakeLTRB(32, 278, 232, 900), self.below)
-            sheet.trunk.draw(canvas)
-        canvas.restore()
-        self._turn_head(canvas, pose)
         dx, dy = self._shift(pose)
-        for layer, share in ((sheet.skull, 0.0), (sheet.nose, 1.25)):
-            if layer is not None:
-                layer.draw(canvas, share * dx, share * dy)
-        self._draw_eyes(canvas, pose, dx, dy)
-        if sheet.top is not None:
-            sheet.top.draw(canvas)  # its cut-out fits the skull, so it stays on it
-        canvas.translate(CENTRE_X + dx, MOUTH_Y + dy)
-        canvas.scale(HEIGHT, HEIGHT)
-        self.mouth.draw(canvas, pose)
-        canvas.restore()
-        canvas.save()
-        canvas.translate(pose.x - pose.lean * pose.size, pose.y)
-        canvas.scale(pose.size, pose.size)
-        self.body.draw_hand(canvas, pose)
-        canvas.restore()
+        with placed(canvas, pose.x, pose.y, pose.size / HEIGHT):
+            with placed(canvas, -CENTRE_X - pose.lean * HEIGHT, -CENTRE_Y):
+                if sheet.trunk is not None:
+                    canvas.drawRect(skia.Rect.MakeLTRB(32, 278, 232, 900), self.below)
+                    sheet.trunk.draw(canvas)
+            self._turn_head(canvas, pose)
+            for layer, share in ((sheet.skull, 0.0), (sheet.nose, 1.25)):
+                if layer is not None:
+                    layer.draw(canvas, share * dx, share * dy)
+            self._draw_eyes(canvas, pose, dx, dy)
+            if sheet.top is not None:
+                sheet.top.draw(canvas)  # its cut-out fits the skull, so it stays on it
+            canvas.translate(CENTRE_X + dx, MOUTH_Y + dy)
+            canvas.scale(HEIGHT, HEIGHT)
+            self.mouth.draw(canvas, pose)
+        with at_shoulders(canvas, pose):
+            self.body.draw_hand(canvas, pose)
 
     def _turn_head(self, canvas: skia.Canvas, pose: Pose) -> None:
         """Tilt about the top of the neck and stretch the lower face a little with the jaw."""
@@ -340,11 +286,8 @@ class AvatarPerson:
         dx, dy = self._shift(pose)
         x, y = (CENTRE_X + dx, MOUTH_Y + dy)
         matrix = self._head_matrix(pose)
-        mouth = skia.Rect.MakeLTRB(x - reach * HEIGHT, y - above * HEIGHT, x + reach * HEIGHT, y + below * HEIGHT)
-        face = skia.Rect.MakeLTRB(66, self.sheet.crown, 198, 187)
-        boxes = [matrix.mapRect(each) for each in (mouth, face)]
-        first, second = ((box.left(), box.top(), box.right(), box.bottom()) for box in boxes)
-        return FaceGeometry(mouth=first, face=second)
+        mouth = mapped_box(matrix, x - reach * HEIGHT, y - above * HEIGHT, x + reach * HEIGHT, y + below * HEIGHT)
+        return FaceGeometry(mouth, face=mapped_box(matrix, 66, self.sheet.crown, 198, 187))
 
     @staticmethod
     def _head_matrix(pose: Pose) -> skia.Matrix:

@@ -1,4 +1,4 @@
-"""Every source of characters, by name: vector people and animals here, others add themselves with `register`."""
+"""Every source of characters, by name, in one table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from polytalk.synthetic.characters.avatars import AvatarPerson
 from polytalk.synthetic.characters.character import Character
+from polytalk.synthetic.characters.heads.head import Head3D
+from polytalk.synthetic.characters.photos.person import PhotoPerson, builtin_portraits, load_portraits
 from polytalk.synthetic.characters.vector.animal import Animal
 from polytalk.synthetic.characters.vector.kit import STYLES
 from polytalk.synthetic.characters.vector.person import Person
@@ -17,39 +20,19 @@ CharacterSource = Callable[[np.random.Generator], Character]
 """Builds somebody; equal generators build equal people."""
 
 
-def head(rng: np.random.Generator) -> Character:
-    """Somebody with a 3-D head."""
-    from polytalk.synthetic.characters.heads.head import Head3D
-
-    return Head3D(rng)
-
-
-def avatar(rng: np.random.Generator) -> Character:
-    """A cartoon avatar.
-
-    Raises:
-        PolytalkError: python-avatars or resvg-py is not installed.
-    """
-    from polytalk.synthetic.characters.avatars import AvatarPerson
-
-    return AvatarPerson(rng)
-
-
 def portrait(rng: np.random.Generator) -> Character:
     """The built-in portrait (scikit-image's picture of Eileen Collins, NASA, public domain)."""
-    from polytalk.synthetic.characters.photos.person import PhotoPerson, builtin_portraits
-
     return PhotoPerson(rng, builtin_portraits())
 
 
 SOURCES: dict[str, CharacterSource] = {
     **{f"{style} person": partial(Person, style=style) for style in STYLES},
     **{f"{style} animal": partial(Animal, style=style) for style in STYLES},
-    "3-D person": head,
-    "avatar": avatar,
+    "3-D person": Head3D,
+    "avatar": AvatarPerson,
     "portrait": portrait,
 }
-"""Name of a source (as in `SceneConfig.sources`) -> what builds its characters."""
+"""Name of a source (as in `SceneConfig.sources`) -> what builds its characters. Avatars need the extra `sources`."""
 
 
 def register(name: str, source: CharacterSource) -> None:
@@ -64,14 +47,12 @@ def register(name: str, source: CharacterSource) -> None:
 
 
 def register_portraits(folder: Path | str, name: str = "portraits") -> CharacterSource:
-    """Register the pictures of a folder (see `photos.load_portraits`) as a source of characters.
+    """Register the pictures of a folder (see `photos.person.load_portraits`) as a source of characters.
 
     Raises:
         PolytalkError: the folder holds no picture with a sidecar, or a sidecar is wrong.
         ValueError: the name is taken.
     """
-    from polytalk.synthetic.characters.photos.person import PhotoPerson, load_portraits
-
     portraits = load_portraits(Path(folder))
 
     def source(rng: np.random.Generator) -> Character:

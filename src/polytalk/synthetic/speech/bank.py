@@ -1,8 +1,8 @@
 """A bank of synthetic speech with exact phoneme times: the voices that the drawn people speak with.
 
-`python -m polytalk.synthetic.speech.bank --out runs/voices --minutes 20 --seed 0` asks every installed synthesiser for that many
-minutes and stores them as one 16-bit sound file and one index per source. Building can be interrupted and repeated:
-what is there stays, each utterance depends only on (seed, source, number).
+`python -m polytalk.synthetic.speech.bank --out runs/voices --minutes 20 --seed 0` asks every installed synthesiser for
+that many minutes and stores them as one 16-bit sound file and one index per source. Building can be interrupted and
+repeated: what is there stays, each utterance depends only on (seed, source, number).
 """
 
 from __future__ import annotations
@@ -17,9 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from polytalk.errors import PolytalkError
-from polytalk.synthetic.speech.source import Source
+from polytalk.synthetic.speech.classic import EspeakSource, FliteSource
+from polytalk.synthetic.speech.formant import FormantSource
+from polytalk.synthetic.speech.neural import HibariSource, KokoroSource
+from polytalk.synthetic.speech.source import SpeechSource
 from polytalk.tts.phonemes import INDEX, PHONEMES, Phoneme
 from polytalk.tts.speech import Speech
 from polytalk.units import SAMPLE_RATE
@@ -27,14 +32,10 @@ from polytalk.units import SAMPLE_RATE
 _FORMAT = 1
 
 
-def _sources() -> dict[str, Any]:
-    from polytalk.synthetic.speech.classic import EspeakSource, FliteSource
-    from polytalk.synthetic.speech.formant import FormantSource
-    from polytalk.synthetic.speech.neural import HibariSource, KokoroSource
-
-    return {kind.name: kind for kind in (EspeakSource, FliteSource, HibariSource, KokoroSource, FormantSource)}
-
-
+SPEECH_SOURCES: dict[str, Any] = {
+    kind.name: kind for kind in (EspeakSource, FliteSource, HibariSource, KokoroSource, FormantSource)
+}
+"""Every synthesiser that a bank can be filled by, by name."""
 SOURCE_WEIGHTS = {"kokoro": 4.0, "hibari": 2.0, "flite": 2.0, "espeak": 2.0, "formant": 0.5}
 """How often `SpeechBank.draw` takes a source, relative to the others present: natural voices more often."""
 
@@ -136,7 +137,7 @@ class SpeechBank:
         return self[self.draw_index(rng)]
 
 
-def _write_index(path: Path, source: Source, seed: int, speech: list[dict[str, Any]]) -> None:
+def _write_index(path: Path, source: SpeechSource, seed: int, speech: list[dict[str, Any]]) -> None:
     index = {"format": _FORMAT, "source": source.name, "licence": source.licence, "seed": seed}
     index |= {"sample_rate": SAMPLE_RATE, "phoneme_set": list(PHONEMES), "speech": speech}
     temporary = path.with_suffix(".tmp")
@@ -154,7 +155,7 @@ def _entry(speech: Speech, at: int) -> dict[str, Any]:
 
 
 def add_to_bank(
-    folder: str | Path, source: Source, minutes: float, seed: int = 0, save_every: int = 20, progress: Any = None
+    folder: str | Path, source: SpeechSource, minutes: float, seed: int = 0, save_every: int = 20, progress: Any = None
 ) -> float:
     """Speaks until the bank holds `minutes` of this source; returns the minutes it then holds.
 
@@ -196,21 +197,19 @@ def _show(bar: Any, task: Any, minutes: float) -> None:
 
 def build(folder: str | Path, minutes: float, seed: int = 0, sources: Iterable[str] | None = None) -> dict[str, float]:
     """Builds or completes a bank; source -> minutes. Sources that are not installed are named and left out."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    kinds, console, done = _sources(), Console(stderr=True), {}
-    for name in sources or kinds:
-        if name not in kinds:
-            raise PolytalkError("--sources", f"{name!r} is no source", f"Choose among {', '.join(kinds)}.")
-        remedy = kinds[name].missing()
+    console, done = Console(stderr=True), {}
+    for name in sources or SPEECH_SOURCES:
+        if name not in SPEECH_SOURCES:
+            raise PolytalkError("--sources", f"{name!r} is no source", f"Choose among {', '.join(SPEECH_SOURCES)}.")
+        kind = SPEECH_SOURCES[name]
+        remedy = kind.missing()
         if remedy:
             console.print(f"{name}: not installed ({remedy})")
             continue
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.1f} min"))
         with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
             task = bar.add_task(name, total=minutes)
-            done[name] = add_to_bank(folder, kinds[name](), minutes, seed, progress=partial(_show, bar, task))
+            done[name] = add_to_bank(folder, kind(), minutes, seed, progress=partial(_show, bar, task))
     return done
 
 

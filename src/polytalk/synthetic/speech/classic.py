@@ -14,17 +14,17 @@ import tempfile
 import wave
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import soxr
 
 from polytalk.errors import PolytalkError
 from polytalk.synthetic.speech.sentences import draw_text
+from polytalk.synthetic.speech.source import make_speech
 from polytalk.tts.phonemes import Phoneme, from_arpabet, unify
-
-if TYPE_CHECKING:
-    from polytalk.tts.speech import Speech
+from polytalk.tts.speech import Speech
+from polytalk.units import SAMPLE_RATE
 
 
 class FliteSource:
@@ -42,24 +42,13 @@ class FliteSource:
 
     def speak(self, rng: np.random.Generator) -> Speech:
         """One random English utterance."""
-        from polytalk.synthetic.speech.source import make_speech
-
         voice, shift = str(rng.choice(self.voices)), float(rng.choice(self.shifts))
         stretch = float(rng.uniform(0.8, 1.2)) * shift
         text = draw_text(rng)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "speech.wav"
-            command = [
-                "flite",
-                "-voice",
-                voice,
-                "--setf",
-                f"duration_stretch={stretch:.3f}",
-                "-psdur",
-                "-t",
-                text,
-                str(path),
-            ]
+            command = ["flite", "-voice", voice, "--setf", f"duration_stretch={stretch:.3f}", "-psdur"]
+            command += ["-t", text, str(path)]
             printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             with wave.open(str(path)) as file:
                 rate, raw = file.getframerate(), file.readframes(file.getnframes())
@@ -67,9 +56,8 @@ class FliteSource:
         ends = [item.rsplit(":", 1) for item in printed.split()]
         times = [0.0, *(float(end) / shift for _, end in ends)]
         symbols = [(from_arpabet(name), times[i], times[i + 1]) for i, (name, _) in enumerate(ends)]
-        return make_speech(
-            soxr.resample(samples, rate * shift, 16_000), unify(symbols), f"flite:{voice}*{shift:g}", text, "en"
-        )
+        sound = soxr.resample(samples, rate * shift, SAMPLE_RATE)
+        return make_speech(sound, unify(symbols), f"flite:{voice}*{shift:g}", text, "en")
 
 
 def _with_closures(phonemes: tuple[Phoneme, ...], closure: float = 0.045) -> tuple[Phoneme, ...]:
@@ -87,15 +75,10 @@ class _EventId(ctypes.Union):
 
 class _Event(ctypes.Structure):  # espeak_EVENT of speak_lib.h
     _fields_ = (
-        ("type", ctypes.c_int),
-        ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", _EventId),
-    )
+        ("type", ctypes.c_int), ("unique_identifier", ctypes.c_uint), ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int), ("audio_position", ctypes.c_int), ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p), ("id", _EventId),
+    )  # fmt: skip
 
 
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
@@ -105,7 +88,7 @@ _UTF8 = 1
 
 
 class EspeakSource:
-    """espeak-ng through its library; languages of `voices_text.LANGUAGES`, each with many speaker variants."""
+    """espeak-ng through its library; languages of `sentences.LANGUAGES`, each with many speaker variants."""
 
     name = "espeak"
     licence = "GPL-3.0-or-later (the program; the sound it makes is not covered)"
@@ -154,8 +137,6 @@ class EspeakSource:
 
     def say(self, text: str, language: str, variant: str = "", words_per_minute: int = 170, pitch: int = 50) -> Speech:
         """`text` in a language and speaker variant; pitch 0..100."""
-        from polytalk.synthetic.speech.source import make_speech
-
         voice = f"{language}+{variant}" if variant else language
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise PolytalkError("voice", f"espeak-ng does not know {voice!r}", "See `espeak-ng --voices`.")
@@ -174,7 +155,6 @@ class EspeakSource:
         ]
         if times[0] > 0:
             symbols.insert(0, ("", 0.0, times[0]))
-        sound = soxr.resample(samples, self._rate, 16_000)
-        return make_speech(
-            sound, _with_closures(unify(symbols, shortest_pause=0.04)), f"espeak:{voice}@{pitch // 20}", text, language
-        )
+        sound = soxr.resample(samples, self._rate, SAMPLE_RATE)
+        phonemes = _with_closures(unify(symbols, shortest_pause=0.04))
+        return make_speech(sound, phonemes, f"espeak:{voice}@{pitch // 20}", text, language)

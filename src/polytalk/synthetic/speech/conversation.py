@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from polytalk.errors import PolytalkError
 from polytalk.synthetic.speech.augment import Augmentation, colour, draw_noise
 from polytalk.synthetic.speech.bank import SpeechBank
-from polytalk.synthetic.speech.mouth import FPS, mouth_track, speaking_track
+from polytalk.synthetic.speech.mouth import mouth_track, speaking_track
 from polytalk.tts.phonemes import SILENCE, Phoneme
-from polytalk.units import SAMPLE_RATE
+from polytalk.units import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 
 _MARGIN = 0.3  # seconds around the window whose phonemes still shape the mouth
 
 
 @dataclass(frozen=True)
-class Conversation:
+class SyntheticConversation:
     """What P people say during T frames.
 
     Args:
@@ -42,6 +42,16 @@ class Conversation:
     def with_context(self) -> np.ndarray:
         """float32 (P, m + n + m): lead, audio, trail."""
         return np.concatenate([self.lead, self.audio, self.trail], axis=1)
+
+    def part(self, first: int, last: int) -> SyntheticConversation:
+        """The frames from first to last, as far as drawing needs them."""
+        samples = slice(first * SAMPLES_PER_FRAME, last * SAMPLES_PER_FRAME)
+        return replace(
+            self,
+            audio=self.audio[:, samples],
+            mouth=self.mouth[:, first:last],
+            speaking=self.speaking[:, first:last],
+        )
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,7 @@ def draw_conversation(
     overlap: bool,
     context: float = 0.0,
     augmentation: Augmentation | None = None,
-) -> Conversation:
+) -> SyntheticConversation:
     """A random stretch of a random conversation; sentences begin and end anywhere, also outside the stretch.
 
     Args:
@@ -130,7 +140,7 @@ def draw_conversation(
     sound = _sound(bank, rng, config, plan, span)
     first, count = round(context * SAMPLE_RATE), round(seconds * SAMPLE_RATE)
     lead, audio, trail = sound[:, :first], sound[:, first : first + count], sound[:, first + count :]
-    return Conversation(audio, mouth, speaking, lead, trail, phonemes, names)
+    return SyntheticConversation(audio, mouth, speaking, lead, trail, phonemes, names)
 
 
 def _draw_turns(

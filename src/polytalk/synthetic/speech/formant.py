@@ -6,16 +6,14 @@ formant values after Peterson and Barney 1952); hiss and bursts are noise shaped
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from polytalk.synthetic.speech.source import make_speech
 from polytalk.tts.phonemes import SILENCE, Phoneme
+from polytalk.tts.speech import Speech
+from polytalk.units import SAMPLE_RATE
 
-if TYPE_CHECKING:
-    from polytalk.tts.speech import Speech
-
-_RATE, _STEP = 16_000, 160  # Hz; samples between parameter frames (10 ms)
+_STEP = 160  # samples between parameter frames (10 ms)
 
 # phoneme -> (F1, F2, F3 in Hz, voicing 0..1, noise 0..1, noise centre in Hz)
 _SOUNDS: dict[str, tuple[float, float, float, float, float, float]] = {
@@ -45,8 +43,8 @@ def synthesise(phonemes: tuple[Phoneme, ...], pitch: np.ndarray, tract: float, r
         pitch: (2,) Hz at the beginning and at the end of the utterance.
         tract: factor on all formants, 1 = a man's vocal tract, 1.2 a woman's.
     """
-    frames = int(np.ceil(phonemes[-1][2] * _RATE / _STEP)) + 1
-    times = np.arange(frames) * _STEP / _RATE
+    frames = int(np.ceil(phonemes[-1][2] * SAMPLE_RATE / _STEP)) + 1
+    times = np.arange(frames) * _STEP / SAMPLE_RATE
     values = np.zeros((frames, 6))
     values[:, :3] = (500, 1500, 2500)
     for symbol, start, end in phonemes:
@@ -62,7 +60,7 @@ def synthesise(phonemes: tuple[Phoneme, ...], pitch: np.ndarray, tract: float, r
     values[:, :4] = np.stack([np.convolve(padded[:, i], kernel, "valid") for i in range(4)], axis=1)
     count = frames * _STEP
     position = np.arange(count) / _STEP
-    f0 = np.interp(position, [0, frames], pitch) * (1 + 0.02 * np.sin(2 * np.pi * 5 * np.arange(count) / _RATE))
+    f0 = np.interp(position, [0, frames], pitch) * (1 + 0.02 * np.sin(2 * np.pi * 5 * np.arange(count) / SAMPLE_RATE))
     return (_voiced(values, f0, position, tract) + _noise(values, rng)).astype(np.float32)
 
 
@@ -75,7 +73,7 @@ def _resonance(frequency: np.ndarray, formants: np.ndarray) -> np.ndarray:
 
 
 def _voiced(values: np.ndarray, f0: np.ndarray, position: np.ndarray, tract: float) -> np.ndarray:
-    phase = 2 * np.pi * np.cumsum(f0) / _RATE
+    phase = 2 * np.pi * np.cumsum(f0) / SAMPLE_RATE
     slow = f0[::_STEP]
     number = np.arange(1, max(int(5500 / slow.max()), 2) + 1)
     tilt = number**-0.6
@@ -89,7 +87,7 @@ def _voiced(values: np.ndarray, f0: np.ndarray, position: np.ndarray, tract: flo
 
 def _noise(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     window = np.hanning(2 * _STEP + 1)[:-1]
-    frequency = np.fft.rfftfreq(2 * _STEP, 1 / _RATE)
+    frequency = np.fft.rfftfreq(2 * _STEP, 1 / SAMPLE_RATE)
     sound = np.zeros((len(values) + 1) * _STEP)
     for number in np.flatnonzero(values[:, 4] > 0):
         shape = np.exp(-0.5 * ((frequency - values[number, 5]) / 1200) ** 2)
@@ -113,8 +111,6 @@ class FormantSource:
 
     def speak(self, rng: np.random.Generator) -> Speech:
         """One to five nonsense words."""
-        from polytalk.synthetic.speech.source import make_speech
-
         speaker = int(rng.integers(self.speakers))
         traits = np.random.default_rng([20, speaker])
         base = float(traits.uniform(85, 260))

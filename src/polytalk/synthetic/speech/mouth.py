@@ -15,8 +15,8 @@ import numpy as np
 
 from polytalk.errors import PolytalkError
 from polytalk.tts.phonemes import INDEX, PHONEMES, SILENCE, Phoneme
+from polytalk.units import FPS
 
-FPS = 25.0
 _ANTICIPATION = 0.08  # seconds by which rounding precedes its sound
 _CLOSING = 0.09  # seconds a mouth takes at most to open from or close to silence
 

@@ -14,13 +14,16 @@ import soxr
 
 from polytalk.errors import PolytalkError
 from polytalk.synthetic.speech.sentences import draw_text
+from polytalk.synthetic.speech.source import make_speech
 from polytalk.tts import kokoro_int8
 from polytalk.tts.durations import UNIT, snap_pauses, token_times
-from polytalk.tts.hibari import SAMPLE_RATE, HibariModel
+from polytalk.tts.hibari import SAMPLE_RATE as HIBARI_RATE
+from polytalk.tts.hibari import HibariModel
 from polytalk.tts.kokoro_int8 import KokoroModel
 from polytalk.tts.phonemes import Phoneme
 from polytalk.tts.reading import EnglishReader
 from polytalk.tts.speech import Speech
+from polytalk.units import SAMPLE_RATE
 
 ENGLISH_VOICES = (
     "af_heart", "am_adam", "am_michael", "bf_emma", "bm_george", "af_bella", "am_fenrir", "af_nicole", "bm_fable",
@@ -52,13 +55,11 @@ class HibariSource:
 
     def say(self, text: str, shift: float, pace: float, rng: np.random.Generator) -> Speech:
         """`text` at `pace` (1 = the model's own), pitch and formants multiplied by `shift`."""
-        from polytalk.synthetic.speech.source import make_speech
-
         tokens = self._model.known(" ".join(phrase.phonemes for phrase in self._reader.phrases(text)))
         render = self._model.render(tokens, pace / shift, rng)
         phonemes = token_times(tokens, render.units, UNIT / shift)
-        samples = soxr.resample(render.samples, SAMPLE_RATE * shift, 16_000)
-        return make_speech(samples, snap_pauses(samples, 16_000, phonemes), f"hibari:heart*{shift:g}", text, "en")
+        samples = soxr.resample(render.samples, HIBARI_RATE * shift, SAMPLE_RATE)
+        return make_speech(samples, snap_pauses(samples, SAMPLE_RATE, phonemes), f"hibari:heart*{shift:g}", text, "en")
 
 
 class KokoroSource:
@@ -93,10 +94,8 @@ class KokoroSource:
 
     def say(self, text: str, voice: str, speed: float = 1.0) -> Speech:
         """`text` in one voice at 16 kHz."""
-        from polytalk.synthetic.speech.source import make_speech
-
         samples, phonemes = self.synthesise(text, voice, speed)
-        return make_speech(soxr.resample(samples, SAMPLE_RATE, 16_000), phonemes, f"kokoro:{voice}", text, "en")
+        return make_speech(soxr.resample(samples, HIBARI_RATE, SAMPLE_RATE), phonemes, f"kokoro:{voice}", text, "en")
 
     def synthesise(self, text: str, voice: str, speed: float = 1.0) -> tuple[np.ndarray, tuple[Phoneme, ...]]:
         """`text` -> (float32 samples at 24 kHz, phonemes in seconds)."""

@@ -24,7 +24,7 @@ def make_speech(samples: np.ndarray, phonemes: Sequence[Phoneme], voice: str, te
     return Speech(levelled(cut, SAMPLE_RATE, moved, voice), SAMPLE_RATE, moved, voice, text, language)
 
 
-class Source(Protocol):
+class SpeechSource(Protocol):
     """A synthesiser."""
 
     name: str

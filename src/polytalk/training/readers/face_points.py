@@ -24,9 +24,9 @@ from polytalk.synthetic.characters.character import Character, Pose
 from polytalk.synthetic.characters.registry import SOURCES
 from polytalk.synthetic.characters.vector.kit import raster
 from polytalk.synthetic.picture_io import bundled_pictures
+from polytalk.synthetic.scene_config import choose
+from polytalk.synthetic.seeds import SEEDS
 
-FIRST_SEED = 680_000_000
-"""Of characters and poses."""
 SOURCE_WEIGHTS = (
     ("flat person", 1.0), ("outlined person", 1.0), ("painted person", 1.4), ("sketch person", 0.8),
     ("flat animal", 0.4), ("outlined animal", 0.4), ("painted animal", 0.5), ("sketch animal", 0.3),
@@ -92,8 +92,8 @@ def changed_boxes(before: np.ndarray, after: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def draw_squares(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Squares of one person and their labels; (0, ...) where eyes are not seen apart. Runs in a worker process.
+def draw_squares(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Squares of a person and their labels; (0, ...) where eyes are not seen apart. Runs in a worker process.
 
     Returns:
         uint8 (CUTS, 3, 64, 64); float32 (CUTS, 5, 5): of each of `PLACES` x, y, half-width, half-height as
@@ -101,9 +101,8 @@ def draw_squares(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """
 
     torch.set_num_threads(1)
-    rng = np.random.default_rng(FIRST_SEED + seed)
-    names, weights = zip(*SOURCE_WEIGHTS, strict=True)
-    who = SOURCES[names[rng.choice(len(names), p=np.array(weights) / sum(weights))]](rng)
+    rng = np.random.default_rng(SEEDS["face points"][number])
+    who = SOURCES[choose(rng, SOURCE_WEIGHTS)](rng)
     pose = random_pose(rng)
     poses = [pose, dataclasses.replace(pose, blink=1.0), dataclasses.replace(pose, brow=1.0)]
     seen, shut, raised = _drawn(who, poses, rng)

@@ -3,7 +3,6 @@
 People of every source are drawn in random poses before two backgrounds each; squares around their heads are moved,
 scaled, tilted, mirrored, blurred, recoloured and noised, so that the readers also read what a video network makes.
 Drawing takes one core about three minutes (`--squares` keeps the squares for the next reader), training about six.
-Characters are drawn from seeds between 600 and 700 million, which neither a video network nor a measure uses.
 """
 
 from __future__ import annotations
@@ -18,21 +17,20 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from polytalk.evaluation.readers.face_reader import NEAR, NEAR_SCALE, WIDE, WIDE_SCALE, FaceReader
+from polytalk.evaluation.readers.face_reader import TIGHT, TIGHT_SCALE, WIDE, WIDE_SCALE, FaceReader
 from polytalk.evaluation.readers.identity_reader import FACE, FACE_SCALE, IdentityReader
 from polytalk.evaluation.readers.mouth_reader import cut_square
-from polytalk.evaluation.scenes.drawn_faces import READ, draw_faces, random_poses
+from polytalk.evaluation.scenes.synthetic_faces import READ, draw_faces, random_poses
 from polytalk.synthetic.characters.character import Character
 from polytalk.synthetic.characters.registry import SOURCES
-from polytalk.synthetic.scenes import SceneConfig
+from polytalk.synthetic.scene_config import SceneConfig, choose
+from polytalk.synthetic.seeds import seeds_of
 from polytalk.training.readers.fit import fit
 from polytalk.training.readers.mouth import recolour, soften
 
-FIRST_SEED = 600_000_000
-"""Of characters and poses."""
 MARGIN = 1.4
 """Squares are stored this much larger than a reader sees, to be moved about."""
-STORED_NEAR, STORED_WIDE = 128, 88
+STORED_TIGHT, STORED_WIDE = 128, 88
 """Pixels of a side of the stored squares."""
 SOURCE_WEIGHTS = (*SceneConfig().sources, ("3-D person", 1.8), ("portrait", 0.4), ("avatar", 0.35))
 PORTRAIT = "portrait"
@@ -48,8 +46,8 @@ _WEIGHT = torch.tensor([1.5, 1.5, 1.0, 1.5, 1.0, 2.0, 1.5, 0.8, 2.0, 0.7])
 class FaceSquares:
     """N stored squares; those of one character follow each other, one background after the other."""
 
-    near: torch.Tensor
-    """(N, 3, STORED_NEAR, STORED_NEAR) uint8."""
+    tight: torch.Tensor
+    """(N, 3, STORED_TIGHT, STORED_TIGHT) uint8."""
     wide: torch.Tensor
     """(N, 3, STORED_WIDE, STORED_WIDE) uint8."""
     pose: torch.Tensor
@@ -60,33 +58,31 @@ class FaceSquares:
 
 def cut_face_squares(characters: int, poses: int, seed: int = 0) -> FaceSquares:
     """Draw characters, each in `poses` poses (an even number), and cut the squares."""
-    near: list[torch.Tensor] = []
+    tight: list[torch.Tensor] = []
     wide: list[torch.Tensor] = []
     pose, owner = [], []
-    names = [name for name, _ in SOURCE_WEIGHTS]
-    weights = np.array([weight for _, weight in SOURCE_WEIGHTS])
     neighbour: Character | None = None
-    for number in range(characters):
-        rng = np.random.default_rng(FIRST_SEED + seed + number)
-        name = names[rng.choice(len(names), p=weights / weights.sum())]
+    for number, character_seed in enumerate(seeds_of("face readers", characters, seed)):
+        rng = np.random.default_rng(character_seed)
+        name = choose(rng, SOURCE_WEIGHTS)
         who = SOURCES[name](rng)
         for _ in range(BACKGROUNDS):
             beside = neighbour if rng.random() < 0.4 else None
             drawn = draw_faces(who, random_poses(rng, poses // BACKGROUNDS), rng, beside)
             for frame, box in zip(drawn.frames, drawn.face_boxes, strict=True):
                 centre, size = (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
-                for kept, scale, pixels in ((near, NEAR_SCALE, STORED_NEAR), (wide, WIDE_SCALE, STORED_WIDE)):
+                for kept, scale, pixels in ((tight, TIGHT_SCALE, STORED_TIGHT), (wide, WIDE_SCALE, STORED_WIDE)):
                     square = cut_square(frame, centre, size * scale * MARGIN, pixels)
                     kept.append((square * 255).round().to(torch.uint8))
             pose.append(torch.from_numpy(drawn.pose))
             owner += [-1 if name == PORTRAIT else number] * len(drawn.frames)
         neighbour = who
-    return FaceSquares(torch.stack(near), torch.stack(wide), torch.cat(pose), torch.tensor(owner))
+    return FaceSquares(torch.stack(tight), torch.stack(wide), torch.cat(pose), torch.tensor(owner))
 
 
 @dataclass(frozen=True)
 class Moves:
-    """How B squares are moved: the head's new centre (B, 2) in the near square, zoom, tilt and mirror (B,)."""
+    """How B squares are moved: the head's new centre (B, 2) in the tight square, zoom, tilt and mirror (B,)."""
 
     shift: torch.Tensor
     zoom: torch.Tensor
@@ -105,7 +101,7 @@ class Moves:
         return cls(shift, zoom, uniform() * 0.12, uniform().sign())
 
     def apply(self, stored: torch.Tensor, pixels: int, scale: float = 1.0) -> torch.Tensor:
-        """New squares (B, 3, pixels, pixels) 0..1 of stored ones; scale: sides of the new over the near square's."""
+        """New squares (B, 3, pixels, pixels) 0..1 of stored ones; scale: sides of the new over the tight square's."""
         zoom = self.zoom / MARGIN
         cos, sin = self.angle.cos() * zoom, self.angle.sin() * zoom
         matrix = torch.stack([torch.stack([cos * self.mirror, -sin], 1), torch.stack([sin * self.mirror, cos], 1)], 1)
@@ -119,19 +115,19 @@ def pose_batch(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Near and wide squares, true poses (B, len(READ)) and places (B, 3) of a batch."""
     moves = Moves.drawn(len(index), generator)
-    near = moves.apply(squares.near[index], NEAR)
-    wide = moves.apply(squares.wide[index], WIDE, WIDE_SCALE / NEAR_SCALE)
-    near, wide = (recolour(soften(each, generator), generator) for each in (near, wide))
+    tight = moves.apply(squares.tight[index], TIGHT)
+    wide = moves.apply(squares.wide[index], WIDE, WIDE_SCALE / TIGHT_SCALE)
+    tight, wide = (recolour(soften(each, generator), generator) for each in (tight, wide))
     pose = squares.pose[index].clone()
     pose[:, _ROLL] -= moves.angle
     pose = torch.where(moves.mirror[:, None] < 0, pose * _MIRRORED, pose)
-    return near, wide, pose, torch.cat([moves.shift, -moves.zoom.log()[:, None]], dim=1)
+    return tight, wide, pose, torch.cat([moves.shift, -moves.zoom.log()[:, None]], dim=1)
 
 
 def pose_loss(reader: FaceReader, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
     """Every reading, gaze only where eyes are open, the hand's angle only where a hand is; and where the head is."""
-    near, wide, pose, place = batch
-    read, found = reader(near, wide)
+    tight, wide, pose, place = batch
+    read, found = reader(tight, wide)
     seen = torch.ones_like(pose)
     for name in ("gaze_x", "gaze_y"):
         seen[:, READ.index(name)] = (pose[:, _BLINK] < 0.5).float()
@@ -148,9 +144,9 @@ def identity_loss(
     found = []
     for column in pairs.T:
         moves = Moves.drawn(len(column), generator, 0.4)
-        # the identity reader's square is not quite the near one
-        zoomed = Moves(moves.shift, moves.zoom * FACE_SCALE / NEAR_SCALE, moves.angle, moves.mirror)
-        faces = recolour(soften(zoomed.apply(squares.near[column], FACE), generator), generator)
+        # the identity reader's square is not quite the tight one
+        zoomed = Moves(moves.shift, moves.zoom * FACE_SCALE / TIGHT_SCALE, moves.angle, moves.mirror)
+        faces = recolour(soften(zoomed.apply(squares.tight[column], FACE), generator), generator)
         found.append(reader(faces))
     logits = found[0] @ found[1].T / 0.07
     target = torch.arange(len(pairs))
@@ -189,7 +185,7 @@ def train(
 
     def loss() -> torch.Tensor:
         if isinstance(reader, FaceReader):
-            index = torch.randint(len(squares.near), (config.batch,), generator=generator)
+            index = torch.randint(len(squares.tight), (config.batch,), generator=generator)
             return pose_loss(reader, pose_batch(squares, index, generator))
         return identity_loss(reader, squares, draw_pairs(squares, config.batch, poses, generator), generator)
 
@@ -214,7 +210,7 @@ def main() -> None:
         squares = cut_face_squares(options.characters, options.poses, options.seed)
         if options.squares is not None:
             save_file(dict(vars(squares)), options.squares)
-    print(f"{len(squares.near)} squares after {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{len(squares.tight)} squares after {time.monotonic() - began:.0f} s", flush=True)
     config = FaceTraining(steps=options.steps, batch=options.batch, seed=options.seed)
     train(options.kind, squares, options.poses, config, options.start).save_pretrained(options.output)
     print(f"wrote {options.output}")

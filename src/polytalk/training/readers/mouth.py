@@ -2,7 +2,7 @@
 
 Squares are cut around the mouths of drawn people and of nobody, then moved, scaled, tilted, mirrored, blurred,
 recoloured and noised, so that the reader also reads the soft frames that a small video network makes. The true opening
-stays. One core needs about ten minutes; the avatars need the extra `sources`. Seeds stay below `HELD_OUT_SEED`.
+stays. One core needs about ten minutes; the avatars need the extra `sources`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 
 from polytalk.evaluation.readers.mouth_reader import CROP, CROP_SCALE, MouthReader, cut_square
-from polytalk.evaluation.scenes.held_out import HELD_OUT_SEED, draw_clips
-from polytalk.synthetic.scenes import DrawnClip, SceneConfig
+from polytalk.synthetic.scene_config import SceneConfig
+from polytalk.synthetic.scenes import SyntheticClip, draw_clips
+from polytalk.synthetic.seeds import seeds_of
 from polytalk.training.readers.fit import fit
 
 MARGIN = 1.6
@@ -53,7 +54,7 @@ class ReaderTraining:
     learning_rate: float = 2e-3
     """Peak of AdamW's learning rate; a linear warm-up, then a cosine to zero."""
     seed: int = 0
-    """Of weights, batches and augmentation; the clips' seeds start at 500,000,000 + seed."""
+    """Of weights, batches and augmentation; the clips' seeds begin so much later, too."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Squares:
     """(N,) bool: a mouth is at the centre."""
 
 
-def cut_squares(clips: list[DrawnClip], per_person: int, rng: np.random.Generator) -> Squares:
+def cut_squares(clips: list[SyntheticClip], per_person: int, rng: np.random.Generator) -> Squares:
     """Squares around visible mouths, and one of eight beside them, where no mouth is."""
     pixels, shapes, present = [], [], []
     for clip in clips:
@@ -97,7 +98,7 @@ def _choose_frames(opening: np.ndarray, count: int, rng: np.random.Generator) ->
     return rng.choice(len(opening), size=min(count, len(opening)), replace=False, p=weight / weight.sum())
 
 
-def _visible(clip: DrawnClip, t: int, person: int, centre: np.ndarray) -> bool:
+def _visible(clip: SyntheticClip, t: int, person: int, centre: np.ndarray) -> bool:
     height, width = clip.frames.shape[1:3]
     if not (0 <= centre[0] < width and 0 <= centre[1] < height):
         return False
@@ -110,7 +111,7 @@ def _any_mouth_near(boxes: np.ndarray, centre: np.ndarray, size: float) -> bool:
 
 
 @dataclass(frozen=True)
-class Batch:
+class MouthBatch:
     """Augmented squares and what the reader should say about them."""
 
     pixels: torch.Tensor
@@ -125,7 +126,7 @@ class Batch:
     """(B,) float."""
 
 
-def augment(squares: Squares, index: torch.Tensor, generator: torch.Generator) -> Batch:
+def augment(squares: Squares, index: torch.Tensor, generator: torch.Generator) -> MouthBatch:
     """A batch of moved, scaled, tilted, mirrored, softened, recoloured and noised squares."""
     count = len(index)
 
@@ -144,7 +145,7 @@ def augment(squares: Squares, index: torch.Tensor, generator: torch.Generator) -
     grid = F.affine_grid(torch.cat([matrix, offset], 2), [count, 3, CROP, CROP], align_corners=False)
     pixels = F.grid_sample(squares.pixels[index].float() / 255, grid, padding_mode="border", align_corners=False)
     pixels = recolour(soften(pixels, generator), generator)
-    return Batch(pixels, squares.shape[index], shift, -log_scale, squares.present[index].float())
+    return MouthBatch(pixels, squares.shape[index], shift, -log_scale, squares.present[index].float())
 
 
 def soften(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -181,7 +182,7 @@ def recolour(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return (pixels + 0.04 * strength.flip(0) * coarse).clamp(0, 1)
 
 
-def loss(reader: MouthReader, batch: Batch) -> torch.Tensor:
+def loss(reader: MouthReader, batch: MouthBatch) -> torch.Tensor:
     """Opening first; width, rounding, position and size where a mouth is to be seen; presence everywhere."""
     reading, seen = reader(batch.pixels), batch.present
     weight = torch.tensor([1.0, 0.8, 0.5])  # width is the hardest to see: its range is a few pixels
@@ -196,12 +197,11 @@ def train(
     config: ReaderTraining, people: tuple[int, ...] = (1, 2, 2, 3), reader: MouthReader | None = None
 ) -> MouthReader:
     """Draws the clips, cuts the squares, trains a new reader or the given one further; prints its progress."""
-    first = 500_000_000 + config.seed
-    assert first + config.clips < HELD_OUT_SEED
+    clip_seeds = seeds_of("mouth reader", config.clips, config.seed)
     began, rng = time.monotonic(), np.random.default_rng(config.seed)
     parts = []
     for start in range(0, config.clips, 50):
-        seeds = range(first + start, first + min(start + 50, config.clips))
+        seeds = clip_seeds[start : start + 50]
         clips = draw_clips(seeds, [people[s % len(people)] for s in seeds], SCENES)
         parts.append(cut_squares(clips, config.per_person, rng))
     squares = Squares(*(torch.cat([getattr(p, name) for p in parts]) for name in ("pixels", "shape", "present")))

@@ -19,23 +19,13 @@ from polytalk.diffusion import FlowMatchingSchedule
 from polytalk.errors import PolytalkError
 from polytalk.models.mini.autoencoder import MiniAutoencoder
 from polytalk.training.loop import Loop, load_weights
-from polytalk.training.stages.network import (
-    ClipLoss,
-    Conditions,
-    MiniNetwork,
-    Mixture,
-    NetworkConfig,
-    alike,
-    compile_blocks,
-    load_parts,
-    noised,
-    predict,
-    save_finished,
-)
+from polytalk.training.stages.clip_loss import ClipLoss, alike, noised
+from polytalk.training.stages.mini_network import Conditions, MiniNetwork, NetworkStageConfig, predict
+from polytalk.training.stages.network import Mixture, compile_blocks, load_parts, save_finished
 
 
 @dataclass(frozen=True)
-class DistillationConfig(NetworkConfig):
+class DistillationConfig(NetworkStageConfig):
     """Stage "distillation": the fields of stage "network", and these."""
 
     teacher: str = "runs/network/model.safetensors"
@@ -47,9 +37,9 @@ class DistillationConfig(NetworkConfig):
     guidance_limit: float | None = None
     """Guidance changes no latent by more (a soft limit): what it adds to wide open mouths would go beyond them."""
     guide_pose: bool = False
-    """The prediction without sound is not told what people do either, so that guidance makes more of that, too."""
+    """The prediction without sound does not know what people do either, so that guidance makes more of that, too."""
     only_speak: bool = False
-    """Teacher and student are told that people do nothing but speak, as they are in use."""
+    """Teacher and student take people to do nothing but speak, as in use."""
     sampler_shift: float = 3.0
     """The sampler's timestep shift; its spacing is "trailing"."""
     drop_audio: float = 0.0
@@ -65,7 +55,9 @@ class DistillationConfig(NetworkConfig):
         if self.guidance_limit is not None and self.guidance_limit <= 0:
             raise PolytalkError("guidance_limit", f"it is {self.guidance_limit}", "Give more than 0, or leave it out.")
         if self.only_speak and self.drop_pose:
-            raise PolytalkError("drop_pose", f"it is {self.drop_pose}", "Give 0 with only_speak: everybody is told.")
+            raise PolytalkError(
+                "drop_pose", f"it is {self.drop_pose}", "Give 0 with only_speak."
+            )
         if not 0 <= self.own_states <= 1:
             raise PolytalkError("own_states", f"it is {self.own_states}", "Give a share from 0 to 1.")
         if self.drop_audio != 0:
@@ -103,7 +95,7 @@ class DistillationLoss(ClipLoss):
         same = torch.Generator()
         same.set_state(generator.get_state())
         with torch.no_grad():
-            told = self.conditions(self.teacher, batch, true_share, same)
+            given = self.conditions(self.teacher, batch, true_share, same)
         conditions = self.conditions(model, batch, true_share, generator)
         step = int(torch.randint(len(config.audio_guidance), (), generator=generator))
         sigma = config.sigmas[step].expand(len(clean))
@@ -111,16 +103,16 @@ class DistillationLoss(ClipLoss):
         with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             noisy = self._state(model, batch, step, known, conditions, generator)
             inputs = self.inputs(batch, noisy, known, generator)
-            wanted = self._guided(inputs, sigma, told, config.audio_guidance[step])
+            wanted = self._guided(inputs, sigma, given, config.audio_guidance[step])
         return self.compare(model, inputs, wanted, batch, sigma, known, conditions, generator)
 
-    def _guided(self, inputs: Tensor, sigma: Tensor, told: Conditions, audio_scale: float) -> Tensor:
+    def _guided(self, inputs: Tensor, sigma: Tensor, given: Conditions, audio_scale: float) -> Tensor:
         """The teacher's clean latents under guidance; predictions, and without a limit the formula, as in
         `polytalk.diffusion.Guidance`."""
         text_scale = self.config.text_guidance
-        full, _ = predict(self.teacher, inputs, sigma, told)
+        full, _ = predict(self.teacher, inputs, sigma, given)
         empty = self.teacher.text_encoder.tokenize([""]).expand(len(inputs), -1, -1)
-        wordless = told if text_scale == 1 else dataclasses.replace(told, text=self.teacher.text_encoder(empty))
+        wordless = given if text_scale == 1 else dataclasses.replace(given, text=self.teacher.text_encoder(empty))
         pose = wordless.pose
         if pose is not None and self.config.guide_pose:
             pose = torch.zeros_like(pose)
@@ -134,7 +126,7 @@ class DistillationLoss(ClipLoss):
         return full + (added if limit is None else limit * torch.tanh(added / limit))
 
     def _state(
-        self, model: MiniNetwork, batch: dict[str, Tensor], step: int, known: Tensor, told: Conditions,
+        self, model: MiniNetwork, batch: dict[str, Tensor], step: int, known: Tensor, conditions: Conditions,
         generator: torch.Generator,
     ) -> Tensor:  # fmt: skip
         """Noisy latents (B, C, F, h, w) before a step: a noised clip, or where the student has come to."""
@@ -147,7 +139,7 @@ class DistillationLoss(ClipLoss):
         for index in range(step):
             level = sigmas[index].expand(len(clean))
             inputs = self.inputs(batch, state, known, generator)
-            found, _ = predict(model, inputs, level, told)
+            found, _ = predict(model, inputs, level, conditions)
             state = found + sigmas[index + 1] / sigmas[index] * (state - found)
             state = torch.where(is_known, noised(clean, sigmas[index + 1].expand(len(clean)), generator, twins), state)
         return state

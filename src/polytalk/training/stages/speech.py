@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from polytalk.conditioning.speech import SpeechFeatures
 from polytalk.models.audio_adapter import AudioAdapter
-from polytalk.models.mini.speech_encoder import MiniSpeechEncoder
+from polytalk.models.mini.encoders import MiniSpeechEncoder
 from polytalk.synthetic.speech.bank import SpeechBank
 from polytalk.synthetic.speech.conversation import draw_conversation
 from polytalk.training.latents import standardised
@@ -96,7 +96,7 @@ def draw_tracks(bank: SpeechBank, config: SpeechConfig, rng: np.random.Generator
 
 def train(config: SpeechConfig) -> Path:
     """Run the stage; returns the file of the finished weights: `SpeechToMouth`, float32 safetensors."""
-    bank = SpeechBank(config.voices, held_out=False)
+    bank, held_out = (SpeechBank(config.voices, held_out=kept) for kept in (False, True))
     model = SpeechToMouth(config)
     loop = Loop(model, Path(config.out), config.loop, Path(config.init) if config.init else None)
 
@@ -111,7 +111,7 @@ def train(config: SpeechConfig) -> Path:
     def validate(ema: nn.Module, step: int) -> dict[str, float]:
         rng = np.random.default_rng(10**9)
         with torch.no_grad():
-            samples, mouth = draw_tracks(bank, config, rng)
+            samples, mouth = draw_tracks(held_out, config, rng)
             _, read = ema(samples, config.frames)
         names = ("opening", "width", "rounding")
         spoken = mouth[..., 0] > 0

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import skia
 
-from polytalk.synthetic.characters.heads.mesh import Head, Light
+from polytalk.synthetic.characters.heads.mesh import HeadMesh, Light
 from polytalk.synthetic.characters.vector.kit import Brush, Colour, Shape, darker, mirrored, oval, smooth
 
 
 @dataclass(frozen=True)
-class Cut:
+class Haircut:
     """A haircut: where the hairline runs and how far the hair stands off."""
 
     name: str
@@ -33,19 +33,19 @@ class Cut:
 
 
 WOMEN = (
-    Cut("long", -0.29, -0.16, 0.20, 0.050, 0.02, 0.1, "long"),
-    Cut("chin-length", -0.16, -0.10, 0.26, 0.060, 0.02, 0.05, "bob"),
-    Cut("tied-back", -0.31, -0.20, 0.02, 0.022, 0.01, 0.05, "bun"),
-    Cut("curly", -0.26, -0.14, 0.20, 0.085, 0.05, 0.9, "curls"),
-    Cut("short", -0.24, -0.14, 0.10, 0.045, 0.05, 0.4),
+    Haircut("long", -0.29, -0.16, 0.20, 0.050, 0.02, 0.1, "long"),
+    Haircut("chin-length", -0.16, -0.10, 0.26, 0.060, 0.02, 0.05, "bob"),
+    Haircut("tied-back", -0.31, -0.20, 0.02, 0.022, 0.01, 0.05, "bun"),
+    Haircut("curly", -0.26, -0.14, 0.20, 0.085, 0.05, 0.9, "curls"),
+    Haircut("short", -0.24, -0.14, 0.10, 0.045, 0.05, 0.4),
 )
 MEN = (
-    Cut("short", -0.29, -0.20, 0.06, 0.030, 0.05, 0.3),
-    Cut("swept-up", -0.31, -0.22, 0.04, 0.022, 0.12, 0.3),
-    Cut("very short", -0.30, -0.22, 0.05, 0.010, 0.0, 0.0),
-    Cut("receding", -0.40, -0.30, 0.03, 0.014, 0.0, 0.1),
-    Cut("curly", -0.27, -0.18, 0.08, 0.060, 0.05, 0.9),
-    Cut("no", -9.0, -9.0, -9.0, 0.0, 0.0, 0.0),
+    Haircut("short", -0.29, -0.20, 0.06, 0.030, 0.05, 0.3),
+    Haircut("swept-up", -0.31, -0.22, 0.04, 0.022, 0.12, 0.3),
+    Haircut("very short", -0.30, -0.22, 0.05, 0.010, 0.0, 0.0),
+    Haircut("receding", -0.40, -0.30, 0.03, 0.014, 0.0, 0.1),
+    Haircut("curly", -0.27, -0.18, 0.08, 0.060, 0.05, 0.9),
+    Haircut("no", -9.0, -9.0, -9.0, 0.0, 0.0, 0.0),
 )
 
 
@@ -53,7 +53,7 @@ MEN = (
 class HairCap:
     """Hair on one head."""
 
-    cut: Cut
+    cut: Haircut
     words: str
     vertices: np.ndarray
     """(N,) scalp vertices that are drawn again as hair."""
@@ -67,7 +67,7 @@ class HairCap:
     """(N, 3)."""
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator, head: Head, colour: Colour, name: str, male: bool, young: bool) -> HairCap:
+    def drawn(cls, rng: np.random.Generator, head: HeadMesh, colour: Colour, name: str, male: bool, young: bool) -> HairCap:
         """A random cut for this head."""
         cuts = MEN if male else WOMEN
         cut = cuts[rng.integers(len(cuts) - (2 if male and young else 0))]
@@ -122,7 +122,7 @@ class HairCap:
         return ()
 
 
-def hairline(head: Head, cut: Cut) -> np.ndarray:
+def hairline(head: HeadMesh, cut: Haircut) -> np.ndarray:
     """(V,) how far each vertex lies above the hairline, in head heights (negative: skin)."""
     place = head.neutral
     around = np.degrees(np.arctan2(np.abs(place[:, 0]), place[:, 2] + 0.02))

@@ -1,4 +1,4 @@
-"""Three-dimensional heads as characters: shaded skin, eyes that look, hair, a mouth with teeth; see `heads3d_mesh`."""
+"""Three-dimensional heads as characters: shaded skin, eyes that look, hair, a mouth with teeth; see `mesh`."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import skia
 
 from polytalk.synthetic.characters.character import FaceGeometry, Pose
 from polytalk.synthetic.characters.heads.hair import HairCap
-from polytalk.synthetic.characters.heads.mesh import Head, Light, load_heads, project, rotation, visible_faces
+from polytalk.synthetic.characters.heads.mesh import HeadMesh, Light, load_heads, project, rotation, visible_faces
 from polytalk.synthetic.characters.vector.body import Body
 from polytalk.synthetic.characters.vector.hair import hair_colour
-from polytalk.synthetic.characters.vector.kit import Brush, Colour, brightness, darker, fill, mix, smooth, stroke
+from polytalk.synthetic.characters.vector.kit import (
+    Brush,
+    Colour,
+    brightness,
+    darker,
+    fill,
+    mix,
+    placed,
+    smooth,
+    stroke,
+)
 
 SKINS: tuple[Colour, ...] = (
-    (0.95, 0.80, 0.72),
-    (0.92, 0.74, 0.63),
-    (0.88, 0.69, 0.56),
-    (0.80, 0.60, 0.46),
-    (0.70, 0.50, 0.37),
-    (0.56, 0.38, 0.27),
-    (0.42, 0.27, 0.19),
-    (0.33, 0.21, 0.15),
-)
+    (0.95, 0.80, 0.72), (0.92, 0.74, 0.63), (0.88, 0.69, 0.56), (0.80, 0.60, 0.46),
+    (0.70, 0.50, 0.37), (0.56, 0.38, 0.27), (0.42, 0.27, 0.19), (0.33, 0.21, 0.15),
+)  # fmt: skip
 IRISES: tuple[Colour, ...] = (
-    (0.30, 0.18, 0.10),
-    (0.40, 0.26, 0.14),
-    (0.25, 0.36, 0.22),
-    (0.30, 0.44, 0.58),
-    (0.42, 0.45, 0.45),
-)
+    (0.30, 0.18, 0.10), (0.40, 0.26, 0.14), (0.25, 0.36, 0.22), (0.30, 0.44, 0.58), (0.42, 0.45, 0.45),
+)  # fmt: skip
 OVERSAMPLING = 2.0
 """Triangles have no antialiasing: they are drawn this much larger and scaled down (linear filtering is exact at 2)."""
 REACH_X, REACH_Y = 0.66, 0.70
@@ -47,7 +47,7 @@ class Head3D:
         heads = load_heads(bank)
         identity = int(rng.integers(len(heads)))
         self.person = heads.people[identity]
-        self.head = head = Head(heads, identity)
+        self.head = head = HeadMesh(heads, identity)
         self.light = Light.drawn(rng)
         self.skin = self._skin(rng)
         self.male = self.person["gender"] > 0.5
@@ -153,23 +153,17 @@ class Head3D:
     def draw(self, canvas: skia.Canvas, pose: Pose) -> None:
         """See `Character`."""
         turn = rotation(pose)
-        canvas.save()
-        canvas.translate(pose.x, pose.y)
-        canvas.scale(pose.size, pose.size)
-        canvas.save()
-        canvas.rotate(float(np.degrees(0.8 * pose.roll)))
-        canvas.translate(-0.06 * pose.yaw, 0)
-        for shape in self.back:
-            shape.draw(canvas)
-        canvas.restore()
-        canvas.save()
-        canvas.translate(-pose.lean, 0)
-        self.body.draw(canvas, pose)
-        canvas.restore()
-        self._draw_head(canvas, pose, turn)
-        canvas.translate(-pose.lean, 0)
-        self.body.draw_hand(canvas, pose)
-        canvas.restore()
+        with placed(canvas, pose.x, pose.y, pose.size):
+            with skia.AutoCanvasRestore(canvas):
+                canvas.rotate(float(np.degrees(0.8 * pose.roll)))
+                canvas.translate(-0.06 * pose.yaw, 0)
+                for shape in self.back:
+                    shape.draw(canvas)
+            with placed(canvas, -pose.lean):
+                self.body.draw(canvas, pose)
+            self._draw_head(canvas, pose, turn)
+            canvas.translate(-pose.lean, 0)
+            self.body.draw_hand(canvas, pose)
 
     def _surface(self, scale: float) -> tuple[skia.Surface, int, int]:
         """Drawing ground for the head with its used width and height; one is kept from frame to frame."""
@@ -184,14 +178,11 @@ class Head3D:
         surface, width, height = self._surface(scale)
         ground = surface.getCanvas()
         ground.clear(0)
-        ground.save()
-        ground.translate(REACH_X * scale, REACH_Y * scale)
-        upright = self.head.positions(pose)
-        placed = self._placed(upright, pose, turn)
-        self._draw_holes(ground, pose, placed, turn, scale)
-        self._draw_mesh(ground, upright, placed, turn, scale)
-        self._draw_lines(ground, pose, placed, scale)
-        ground.restore()
+        place = self._placed(self.head.positions(pose), pose, turn)
+        with placed(ground, REACH_X * scale, REACH_Y * scale):
+            self._draw_holes(ground, pose, place, turn, scale)
+            self._draw_mesh(ground, place, turn, scale)
+            self._draw_lines(ground, place, scale)
         image = surface.makeImageSnapshot(skia.IRect(0, 0, width, height))
         target = skia.Rect.MakeXYWH(-REACH_X, -REACH_Y, width / scale, height / scale)
         canvas.drawImageRect(image, target, skia.SamplingOptions(skia.FilterMode.kLinear))
@@ -203,19 +194,17 @@ class Head3D:
         follow = self.head.follow
         return follow * turned + (1 - follow) * rest
 
-    def _draw_mesh(
-        self, ground: skia.Canvas, upright: np.ndarray, placed: np.ndarray, turn: np.ndarray, scale: float
-    ) -> None:
+    def _draw_mesh(self, ground: skia.Canvas, vertices: np.ndarray, turn: np.ndarray, scale: float) -> None:
         head, bank = self.head, self.head.bank
-        normals = head._normals(placed)
+        normals = head._normals(vertices)
         colours = self.light.shade(self.albedo, normals, bank.openness, self.shine)
         alpha = np.clip((0.60 - head.neutral[:, 1]) / 0.07, 0, 1)
-        hair_place = placed[self.cap.vertices] + (self.cap.lift @ turn.T)
-        place = np.concatenate([placed, hair_place])
+        hair_place = vertices[self.cap.vertices] + (self.cap.lift @ turn.T)
+        place = np.concatenate([vertices, hair_place])
         colours = np.concatenate([colours, self.cap.shade(self.light, normals)])
         alpha = np.concatenate([alpha, self.cap.alpha])
         flat = project(place) * scale
-        depth = np.concatenate([placed[:, 2], hair_place[:, 2] + 0.03])
+        depth = np.concatenate([vertices[:, 2], hair_place[:, 2] + 0.03])
         faces = visible_faces(flat, depth, self.cap.faces)
         parts = np.empty((len(place), 4), np.uint8)  # little-endian ARGB
         parts[:, :3] = 255 * colours[:, ::-1]
@@ -230,63 +219,57 @@ class Head3D:
         mesh = skia.Vertices(skia.Vertices.kTriangles_VertexMode, points, None, packed.tolist(), faces.ravel().tolist())
         ground.drawVertices(mesh, skia.Paint(), skia.BlendMode.kDst)
 
-    def _draw_holes(self, ground: skia.Canvas, pose: Pose, placed: np.ndarray, turn: np.ndarray, scale: float) -> None:
+    def _draw_holes(
+        self, ground: skia.Canvas, pose: Pose, vertices: np.ndarray, turn: np.ndarray, scale: float
+    ) -> None:
         """Eyes and the inside of the mouth, behind the skin's holes."""
         bank = self.head.bank
         for ring, eye in zip(bank.eye_rings, self.head.eyes, strict=True):
-            hole = _polygon(project(placed[ring]) * scale)
-            ground.save()
-            ground.clipPath(hole, doAntiAlias=False)
-            ground.drawPath(hole, self.sclera)
+            hole = _polygon(project(vertices[ring]) * scale)
             look = np.array([0.42 * pose.gaze_x, 0.30 * pose.gaze_y, 0.0])
             look[2] = np.sqrt(1 - look @ look)
             x, y = (project(((eye[:3] + look * eye[3]) @ turn.T)[None])[0] * scale).tolist()
             radius = 0.40 * eye[3] * scale
-            ground.drawCircle(x, y, radius, self.iris)
-            ground.drawCircle(x, y, 0.45 * radius, self.pupil)
-            ground.drawCircle(
-                x + 0.3 * radius * float(np.sign(self.light.key[0])), y - 0.35 * radius, 0.26 * radius, self.spark
-            )
-            ground.restore()
-        self._draw_mouth(ground, placed, scale)
+            aside = x + 0.3 * radius * float(np.sign(self.light.key[0]))
+            with skia.AutoCanvasRestore(ground):
+                ground.clipPath(hole, doAntiAlias=False)
+                ground.drawPath(hole, self.sclera)
+                ground.drawCircle(x, y, radius, self.iris)
+                ground.drawCircle(x, y, 0.45 * radius, self.pupil)
+                ground.drawCircle(aside, y - 0.35 * radius, 0.26 * radius, self.spark)
+        self._draw_mouth(ground, vertices, scale)
 
-    def _draw_mouth(self, ground: skia.Canvas, placed: np.ndarray, scale: float) -> None:
+    def _draw_mouth(self, ground: skia.Canvas, vertices: np.ndarray, scale: float) -> None:
         ring = self.head.bank.mouth_ring
-        flat = project(placed[ring]) * scale
+        flat = project(vertices[ring]) * scale
+        upper = flat[: len(ring) // 2 + 1]
+        edge = project(vertices[self.head.upper_edge]).mean(axis=0) * scale
+        low = project(vertices[self.head.lower_edge]).mean(axis=0) * scale
+        gap, wide = float(low[1] - edge[1]), float(upper[-1, 0] - upper[0, 0])
         hole = _polygon(flat)
-        ground.save()
-        ground.clipPath(hole, doAntiAlias=False)
-        ground.drawPath(hole, self.inside)
-        half = len(ring) // 2
-        upper = flat[: half + 1]
-        edge = project(placed[self.head.upper_edge]).mean(axis=0) * scale
-        low = project(placed[self.head.lower_edge]).mean(axis=0) * scale
-        gap = float(low[1] - edge[1])
-        wide = float(upper[-1, 0] - upper[0, 0])
-        if gap > 0.05 * wide:
+        with skia.AutoCanvasRestore(ground):
+            ground.clipPath(hole, doAntiAlias=False)
+            ground.drawPath(hole, self.inside)
+            if gap <= 0.05 * wide:
+                return
             tongue = skia.Rect.MakeXYWH(float(low[0]) - 0.27 * wide, float(low[1]) - 0.20 * gap, 0.54 * wide, 0.7 * gap)
             ground.drawOval(tongue, self.tongue)
             bite = min(0.26 * gap, 0.085 * wide)
-            middle = upper[len(upper) // 2]
-            teeth = skia.Rect.MakeXYWH(
-                float(middle[0]) - 0.40 * wide, float(edge[1]) - 0.5 * wide, 0.8 * wide, 0.5 * wide + bite
-            )
+            left, top = float(upper[len(upper) // 2][0]) - 0.40 * wide, float(edge[1]) - 0.5 * wide
+            teeth = skia.Rect.MakeXYWH(left, top, 0.8 * wide, 0.5 * wide + bite)
             ground.drawRoundRect(teeth, 0.30 * wide, 0.9 * bite, self.teeth)
-        ground.restore()
 
-    def _draw_lines(self, ground: skia.Canvas, pose: Pose, placed: np.ndarray, scale: float) -> None:
+    def _draw_lines(self, ground: skia.Canvas, vertices: np.ndarray, scale: float) -> None:
         """Lashes and brows, on top of the skin."""
-        ground.save()
-        ground.scale(scale, scale)
-        for ring in self.head.bank.eye_rings:
-            upper = project(placed[ring[: len(ring) // 2 + 1]])
-            path = _polyline(upper)
-            ground.drawPath(path, self.lash)
-        for triangles, weights, profile in self.brows:
-            spine = project(np.einsum("nk,nkd->nd", weights, placed[triangles]))
-            outline = np.concatenate([spine - profile[:, None] * (0, 1), (spine + profile[:, None] * (0, 0.9))[::-1]])
-            ground.drawPath(smooth([(float(x), float(y)) for x, y in outline], tension=0.12), self.brow)
-        ground.restore()
+        with placed(ground, scale=scale):
+            for ring in self.head.bank.eye_rings:
+                upper = project(vertices[ring[: len(ring) // 2 + 1]])
+                ground.drawPath(_polygon(upper, closed=False), self.lash)
+            for triangles, weights, profile in self.brows:
+                spine = project(np.einsum("nk,nkd->nd", weights, vertices[triangles]))
+                above, below = spine - profile[:, None] * (0, 1), spine + profile[:, None] * (0, 0.9)
+                outline = np.concatenate([above, below[::-1]])
+                ground.drawPath(smooth([(float(x), float(y)) for x, y in outline], tension=0.12), self.brow)
 
     def geometry(self, pose: Pose) -> FaceGeometry:
         """See `Character`."""
@@ -312,15 +295,9 @@ class Head3D:
         return f"{age}{self.kind} with {self.cap.words}{beard} and {self.body.words}"
 
 
-def _polygon(points: np.ndarray) -> skia.Path:
+def _polygon(points: np.ndarray, closed: bool = True) -> skia.Path:
     path = skia.Path()
-    path.addPoly(list(map(skia.Point, points[:, 0].tolist(), points[:, 1].tolist())), True)
-    return path
-
-
-def _polyline(points: np.ndarray) -> skia.Path:
-    path = skia.Path()
-    path.addPoly(list(map(skia.Point, points[:, 0].tolist(), points[:, 1].tolist())), False)
+    path.addPoly(list(map(skia.Point, points[:, 0].tolist(), points[:, 1].tolist())), closed)
     return path
 
 

@@ -159,7 +159,7 @@ def _frame(vertices: np.ndarray, eyes: np.ndarray) -> tuple[np.ndarray, float]:
     return np.array([0.0, (chin[1] + crown) / 2, depth]), float(chin[1] - crown)
 
 
-class Head:
+class HeadMesh:
     """One identity in motion: positions, normals and visible triangles for a pose."""
 
     def __init__(self, bank: HeadBank, index: int) -> None:

@@ -31,7 +31,7 @@ from polytalk.synthetic.characters.character import FaceGeometry, Pose
 from polytalk.synthetic.characters.photos.portrait import Landmarks, Portrait
 from polytalk.synthetic.characters.photos.variety import FaceShape, colour_matrix, varied
 from polytalk.synthetic.characters.vector.body import Body
-from polytalk.synthetic.characters.vector.kit import Brush, Colour, darker, fill, mix, stroke
+from polytalk.synthetic.characters.vector.kit import Brush, Colour, darker, fill, mix, placed, stroke
 
 GAP = 0.37
 """Height of the gap between the lips at opening 1, in mouth widths."""
@@ -228,26 +228,22 @@ class PhotoPerson:
 
     def draw(self, canvas: skia.Canvas, pose: Pose) -> None:
         """See `Character`."""
-        canvas.save()
-        canvas.translate(pose.x - 0.75 * pose.lean * pose.size, pose.y)
-        canvas.scale(pose.size, pose.size)
         image = self.portrait.image
         rim = (np.array([[0, 0], [image.width(), image.height()]]) - self.centre) / self.portrait.height
         rim = np.sort(rim * (-1, 1), axis=0) if self.mirror else rim
         (left, top), (right, bottom) = rim + np.array([[0.02], [-0.02]])
-        canvas.save()
         tile = skia.Rect.MakeLTRB(float(left), float(top), float(right), float(bottom))
-        canvas.clipRect(tile)  # not antialiased: that would cost more than the picture; the frame smoothes the edge
         spots = self._placed(self._warped(pose), pose).reshape(-1, 2)
         points = list(map(skia.Point, spots[:, 0].tolist(), spots[:, 1].tolist()))
         mesh = skia.Vertices(skia.Vertices.kTriangles_VertexMode, points, self.texture, None, self.triangles)
-        canvas.drawVertices(mesh, self.paint)
-        self._draw_inside(canvas, pose)
-        self._draw_lids(canvas, pose)
-        canvas.restore()
-        canvas.drawRect(tile, self.frame)
-        self.body.draw_hand(canvas, pose)
-        canvas.restore()
+        with placed(canvas, pose.x - 0.75 * pose.lean * pose.size, pose.y, pose.size):
+            with skia.AutoCanvasRestore(canvas):
+                canvas.clipRect(tile)  # not antialiased: that costs more than the picture; the frame smoothes the edge
+                canvas.drawVertices(mesh, self.paint)
+                self._draw_inside(canvas, pose)
+                self._draw_lids(canvas, pose)
+            canvas.drawRect(tile, self.frame)
+            self.body.draw_hand(canvas, pose)
 
     def _draw_inside(self, canvas: skia.Canvas, pose: Pose) -> None:
         u, upper, lower, spread = self._mouth(pose)
@@ -266,16 +262,16 @@ class PhotoPerson:
             canvas.drawPath(line, seam)
             return
         canvas.drawPath(path, self.inside)
-        canvas.save()
-        canvas.clipPath(path, doAntiAlias=True)
-        x, y = (float(value) for value in below[6])
         wide = spread * unit
-        canvas.drawOval(skia.Rect.MakeLTRB(x - 0.6 * wide, y - 0.36 * gap, x + 0.6 * wide, y + 0.5 * gap), self.tongue)
+        x, y = (float(value) for value in below[6])
+        tongue = skia.Rect.MakeLTRB(x - 0.6 * wide, y - 0.36 * gap, x + 0.6 * wide, y + 0.5 * gap)
         x, y = (float(value) for value in above[6])
         bite = min(0.36 * gap, 0.24 * wide)
         teeth = skia.Rect.MakeLTRB(x - 0.74 * wide, y - 1.0 * wide, x + 0.74 * wide, y + bite)
-        canvas.drawRoundRect(teeth, 0.5 * wide, 0.9 * bite, self.teeth)
-        canvas.restore()
+        with skia.AutoCanvasRestore(canvas):
+            canvas.clipPath(path, doAntiAlias=True)
+            canvas.drawOval(tongue, self.tongue)
+            canvas.drawRoundRect(teeth, 0.5 * wide, 0.9 * bite, self.teeth)
 
     def _draw_lids(self, canvas: skia.Canvas, pose: Pose) -> None:
         """Lids over the eyes: skin down to the lashes."""
@@ -286,14 +282,13 @@ class PhotoPerson:
             local = (np.array(eye) - self.middle) @ self.axes.T / self.half
             x, y = (float(value) for value in self._placed(local, pose))
             wide, high = 0.42 * unit, 0.19 * unit
-            canvas.save()
-            canvas.clipRect(skia.Rect.MakeLTRB(x - wide, y - 2 * high, x + wide, y - high + 2 * high * pose.blink))
-            canvas.drawOval(skia.Rect.MakeLTRB(x - wide, y - high, x + wide, y + high), self.lid)
-            canvas.restore()
+            low = y - high + 2 * high * pose.blink
+            with skia.AutoCanvasRestore(canvas):
+                canvas.clipRect(skia.Rect.MakeLTRB(x - wide, y - 2 * high, x + wide, low))
+                canvas.drawOval(skia.Rect.MakeLTRB(x - wide, y - high, x + wide, y + high), self.lid)
             lash = skia.Paint(self.lash)
             lash.setStrokeWidth(0.045 * unit)
             curve = skia.Path()
-            low = y - high + 2 * high * pose.blink
             curve.moveTo(x - wide, y)
             curve.quadTo(x, 2 * low - y, x + wide, y)
             canvas.drawPath(curve, lash)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import skia
 
-from polytalk.synthetic.characters.character import FaceGeometry, Pose
+from polytalk.synthetic.characters.character import Pose
 from polytalk.synthetic.characters.vector.body import Body
 from polytalk.synthetic.characters.vector.face import Eyes, Nose
+from polytalk.synthetic.characters.vector.figure import NOD, TURN, Figure
 from polytalk.synthetic.characters.vector.kit import (
     Brush,
     Colour,
@@ -21,12 +22,12 @@ from polytalk.synthetic.characters.vector.kit import (
     mirrored,
     mix,
     oval,
+    placed,
     simplified,
     smooth,
     stroke,
 )
 from polytalk.synthetic.characters.vector.mouth import Mouth
-from polytalk.synthetic.characters.vector.person import NOD, TURN, head_matrix, mapped_box
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,11 @@ KINDS: dict[str, Kind] = {
 }  # fmt: skip
 
 
-class Animal:
+class Animal(Figure):
     """An animal with clothes that speaks. See `Character`."""
+
+    mouth_turn, crown, beside = 1.15 * TURN, -0.62, 0.05
+    nose_y, mouth_y = 0.105, 0.255
 
     def __init__(self, rng: np.random.Generator, style: str) -> None:
         self.style = f"{style} animal"
@@ -79,14 +83,9 @@ class Animal:
         self.muzzle = mix(muzzle, self.fur, float(rng.uniform(0.0, 0.25)))
         self.half = kind.half
         self.outline = [
-            (0, -0.48),
-            (0.5 * self.half, -0.46),
-            (0.9 * self.half, -0.28),
-            (self.half, -0.02),
-            (kind.cheek * self.half + 0.02, 0.24),
-            (0.55 * self.half, 0.45),
-            (0, 0.5),
-        ]
+            (0, -0.48), (0.5 * self.half, -0.46), (0.9 * self.half, -0.28), (self.half, -0.02),
+            (kind.cheek * self.half + 0.02, 0.24), (0.55 * self.half, 0.45), (0, 0.5),
+        ]  # fmt: skip
         self.paint, self.contour = brush.surface(self.fur, 0, 0, 0.62), brush.contour(self.fur)
         self.back = self._mane() + self._ears(kind)
         self.muzzle_half = float(rng.uniform(0.21, 0.25))
@@ -95,15 +94,12 @@ class Animal:
         self.eyes = Eyes.drawn(rng, brush, self.fur, darker(self.fur, 0.4), eye_kind, 0.8, animal=True)
         self.patches = self._patches(rng)
         self.nose = Nose.drawn(rng, brush, self.fur, "animal")
-        self.nose_y, self.mouth_y = 0.105, 0.255
         self.mouth = Mouth.drawn(
             rng, brush, self.muzzle, float(rng.uniform(0.25, 0.30)), float(rng.uniform(0, 0.5)), lips=False
         )
-        self.whiskers = (
-            stroke(mix(darker(self.muzzle, 0.5), (1, 1, 1), 0.2), 0.008, 0.7)
-            if self.name in ("cat", "fox", "rabbit", "mouse", "lion")
-            else None
-        )
+        self.whiskers = None
+        if self.name in ("cat", "fox", "rabbit", "mouse", "lion"):
+            self.whiskers = stroke(mix(darker(self.muzzle, 0.5), (1, 1, 1), 0.2), 0.008, 0.7)
         self.seam = stroke(mix(darker(self.muzzle, 0.6), (0.15, 0.06, 0.06), 0.5), 0.014)
         self.body = Body.drawn(
             rng, brush, self.fur, float(rng.uniform(0.66, 0.8)), 0.2, str(rng.choice(["man", "woman"]))
@@ -121,15 +117,12 @@ class Animal:
         return (Shape(simplified(mane), self.brush.surface(colour, 0, 0, 0.8), self.brush.contour(colour)),)
 
     def _ears(self, kind: Kind) -> tuple[Shape, ...]:
-        colour = (
-            (0.15, 0.14, 0.15) if self.name == "panda" else (darker(self.fur, 0.28) if self.name == "dog" else self.fur)
-        )
+        colour = {"panda": (0.15, 0.14, 0.15), "dog": darker(self.fur, 0.28)}.get(self.name, self.fur)
         shapes = []
         for side in (-1.0, 1.0):
             outline = [(side * x, y) for x, y in kind.ear]
-            shapes.append(
-                Shape(smooth(outline, tension=0.12), self.brush.surface(colour, 0.3 * side, -0.5, 0.5), self.contour)
-            )
+            surface = self.brush.surface(colour, 0.3 * side, -0.5, 0.5)
+            shapes.append(Shape(smooth(outline, tension=0.12), surface, self.contour))
             if kind.inner:
                 centre_x = sum(x for x, _ in outline) / len(outline)
                 centre_y = sum(y for _, y in outline) / len(outline)
@@ -142,19 +135,12 @@ class Animal:
         shapes = []
         if self.name == "panda":
             for side in (-1.0, 1.0):
-                shapes.append(
-                    Shape(oval(side * self.eyes.apart, self.eyes.y + 0.02, 0.12, 0.13), fill((0.15, 0.14, 0.15)))
-                )
+                patch = oval(side * self.eyes.apart, self.eyes.y + 0.02, 0.12, 0.13)
+                shapes.append(Shape(patch, fill((0.15, 0.14, 0.15))))
         elif self.name == "fox":
             for side in (-1.0, 1.0):
-                points = [
-                    (0.03 * side, 0.16),
-                    (0.2 * side, 0.1),
-                    (0.37 * side, 0.08),
-                    (0.3 * side, 0.3),
-                    (0.1 * side, 0.42),
-                ]
-                shapes.append(Shape(smooth(points), self.muzzle_paint))
+                points = ((0.03, 0.16), (0.2, 0.1), (0.37, 0.08), (0.3, 0.3), (0.1, 0.42))
+                shapes.append(Shape(smooth([(x * side, y) for x, y in points]), self.muzzle_paint))
         elif self.name == "cat" and self.fur_name in ("grey", "ginger"):
             for x in (-0.09, 0.0, 0.09):
                 path = skia.Path()
@@ -163,9 +149,8 @@ class Animal:
                 shapes.append(Shape(path, stroke(darker(self.fur, 0.35), 0.032, 0.8)))
         elif self.name == "dog" and rng.random() < 0.5:
             side = float(rng.choice([-1.0, 1.0]))
-            shapes.append(
-                Shape(oval(side * self.eyes.apart, self.eyes.y, 0.13, 0.15), fill(darker(self.fur, 0.35), 0.9))
-            )
+            patch = oval(side * self.eyes.apart, self.eyes.y, 0.13, 0.15)
+            shapes.append(Shape(patch, fill(darker(self.fur, 0.35), 0.9)))
         return tuple(shapes)
 
     def describe(self) -> str:
@@ -173,63 +158,31 @@ class Animal:
         article = "an" if self.fur_name[0] in "aeiou" else "a"
         return f"{article} {self.fur_name} {self.name} in {self.body.words}"
 
-    def geometry(self, pose: Pose) -> FaceGeometry:
-        """Boxes of mouth and head in this pose."""
-        matrix = head_matrix(pose)
-        reach, above, below = self.mouth.reach()
-        x, y = 1.15 * TURN * pose.yaw, self.mouth_y + NOD * pose.pitch
-        mouth = mapped_box(matrix, x - reach, y - above, x + reach, y + below)
-        return FaceGeometry(mouth, mapped_box(matrix, -self.half - 0.05, -0.62, self.half + 0.05, 0.54))
-
-    def draw(self, canvas: skia.Canvas, pose: Pose) -> None:
-        """Draw the animal."""
-        canvas.save()
-        canvas.translate(pose.x - pose.lean * pose.size, pose.y)
-        canvas.scale(pose.size, pose.size)
-        self.body.draw(canvas, pose)
-        canvas.restore()
-        canvas.save()
-        canvas.concat(head_matrix(pose))
-        self._draw_head(canvas, pose)
-        canvas.restore()
-        canvas.save()
-        canvas.translate(pose.x - pose.lean * pose.size, pose.y)
-        canvas.scale(pose.size, pose.size)
-        self.body.draw_hand(canvas, pose)
-        canvas.restore()
-
-    def _draw_head(self, canvas: skia.Canvas, pose: Pose) -> None:
+    def draw_head(self, canvas: skia.Canvas, pose: Pose) -> None:
+        """Draw ears, head, muzzle and features."""
         shift, down, gap = TURN * pose.yaw, NOD * pose.pitch, self.mouth.gap(pose.opening)
-        canvas.save()
-        canvas.translate(0.15 * shift, -0.3 * down)
-        for shape in self.back:
-            shape.draw(canvas)
-        canvas.restore()
+        with placed(canvas, 0.15 * shift, -0.3 * down):
+            for shape in self.back:
+                shape.draw(canvas)
         points = [
             (x + (0.25 * shift if y > 0.2 else 0.0), y + (0.5 * gap if y > 0.3 else 0.0))
             for x, y in mirrored(self.outline)
         ]
         draw_path(canvas, smooth(points), self.paint, self.contour)
-        canvas.save()
-        canvas.translate(shift, down)
-        for shape in self.patches:
-            shape.draw(canvas)
-        canvas.restore()
-        canvas.save()
-        canvas.translate(0.0, down)
-        muzzle = oval(1.15 * shift, 0.255 + 0.3 * gap, self.muzzle_half, 0.185 + 0.5 * gap)
-        draw_path(canvas, muzzle, self.muzzle_paint, None)
-        self.eyes.draw(canvas, pose, shift)
-        canvas.translate(1.15 * shift, 0.0)
-        canvas.drawLine(0.05 * shift, self.nose_y, 0, self.mouth_y - 0.26 * gap, self.seam)
-        canvas.save()
-        canvas.translate(0, self.mouth_y)
-        self.mouth.draw(canvas, pose)
-        canvas.restore()
-        if self.whiskers is not None:
-            for side in (-1.0, 1.0):
-                for step in (-1, 0, 1):
-                    canvas.drawLine(side * 0.15, 0.2 + 0.03 * step, side * 0.44, 0.18 + 0.08 * step, self.whiskers)
-        canvas.translate(0.2 * shift, self.nose_y)
-        self.nose.draw(canvas, pose, self.brush.light)
-        canvas.restore()
+        with placed(canvas, shift, down):
+            for shape in self.patches:
+                shape.draw(canvas)
+        with placed(canvas, 0.0, down):
+            muzzle = oval(1.15 * shift, 0.255 + 0.3 * gap, self.muzzle_half, 0.185 + 0.5 * gap)
+            draw_path(canvas, muzzle, self.muzzle_paint, None)
+            self.eyes.draw(canvas, pose, shift)
+            canvas.translate(1.15 * shift, 0.0)
+            canvas.drawLine(0.05 * shift, self.nose_y, 0, self.mouth_y - 0.26 * gap, self.seam)
+            with placed(canvas, 0, self.mouth_y):
+                self.mouth.draw(canvas, pose)
+            if self.whiskers is not None:
+                for side in (-1.0, 1.0):
+                    for step in (-1, 0, 1):
+                        canvas.drawLine(side * 0.15, 0.2 + 0.03 * step, side * 0.44, 0.18 + 0.08 * step, self.whiskers)
+            canvas.translate(0.2 * shift, self.nose_y)
+            self.nose.draw(canvas, pose, self.brush.light)

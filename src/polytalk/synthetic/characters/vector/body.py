@@ -20,6 +20,7 @@ from polytalk.synthetic.characters.vector.kit import (
     glow,
     lighter,
     mirrored,
+    placed,
     radial,
     simplified,
     smooth,
@@ -89,12 +90,10 @@ class Body:
 
     def draw(self, canvas: skia.Canvas, pose: Pose) -> None:
         """Draw trunk and neck; the canvas is at the centre of the upright head."""
-        canvas.save()
         # The neck follows the head half way.
-        canvas.translate(0.5 * pose.lean, 0.0)
-        self.neck.draw(canvas)
-        canvas.drawPath(self.neck.path, self.shade)
-        canvas.restore()
+        with placed(canvas, 0.5 * pose.lean):
+            self.neck.draw(canvas)
+            canvas.drawPath(self.neck.path, self.shade)
         for shape in self.shapes:
             shape.draw(canvas)
 
@@ -103,14 +102,12 @@ class Body:
         if pose.hand <= 0.02:
             return
         side = 1.0 if pose.hand_side > 0 else -1.0
-        canvas.save()
-        canvas.translate(side * (0.53 + 0.12 * self.shoulder), 2.0 - 1.62 * pose.hand)
-        canvas.rotate(side * 8.0 + float(np.degrees(pose.hand_angle)))
         sleeve = skia.Path()
         sleeve.addRoundRect(skia.Rect(-0.12, 0.18, 0.12, 1.9), 0.08, 0.08)
-        draw_path(canvas, sleeve, self.sleeve_paint, self.sleeve_contour)
-        draw_path(canvas, self.hand[side > 0], self.hand_paint, self.hand_contour)
-        canvas.restore()
+        with placed(canvas, side * (0.53 + 0.12 * self.shoulder), 2.0 - 1.62 * pose.hand):
+            canvas.rotate(side * 8.0 + float(np.degrees(pose.hand_angle)))
+            draw_path(canvas, sleeve, self.sleeve_paint, self.sleeve_contour)
+            draw_path(canvas, self.hand[side > 0], self.hand_paint, self.hand_contour)
 
 
 def _hand(side: float) -> skia.Path:

@@ -18,6 +18,7 @@ from polytalk.synthetic.characters.vector.kit import (
     glow,
     lighter,
     mix,
+    placed,
     radial,
     smooth,
     stroke,
@@ -100,18 +101,16 @@ class Eyes:
         for side in (-1.0, 1.0):
             # The eye that turns away is foreshortened.
             narrow = 1.0 - 0.30 * max(0.0, side * pose.yaw)
-            canvas.save()
-            canvas.translate(side * self.apart * (1.0 - 0.16 * abs(pose.yaw)) + shift, self.y)
-            canvas.scale(narrow, 1.0)
-            if self.socket is not None:
-                canvas.drawCircle(0, -0.3 * self.half_height, 2.1 * self.half_width, self.socket)
-            if self.kind == "button":
-                self._draw_button(canvas, pose)
-            else:
-                self._draw_eye(canvas, pose, side)
-            if self.brow is not None:
-                self._draw_brow(canvas, pose, side)
-            canvas.restore()
+            with placed(canvas, side * self.apart * (1.0 - 0.16 * abs(pose.yaw)) + shift, self.y):
+                canvas.scale(narrow, 1.0)
+                if self.socket is not None:
+                    canvas.drawCircle(0, -0.3 * self.half_height, 2.1 * self.half_width, self.socket)
+                if self.kind == "button":
+                    self._draw_button(canvas, pose)
+                else:
+                    self._draw_eye(canvas, pose, side)
+                if self.brow is not None:
+                    self._draw_brow(canvas, pose, side)
 
     def _draw_button(self, canvas: skia.Canvas, pose: Pose) -> None:
         canvas.translate(0.02 * pose.gaze_x, 0.012 * pose.gaze_y)
@@ -136,16 +135,15 @@ class Eyes:
         path.cubicTo(0.55 * width * side, 1.2 * lower, -0.5 * width * side, 1.2 * lower, -width * side, 0.1 * height)
         path.close()
         if pose.blink < 0.85:
-            canvas.save()
-            canvas.clipPath(path, doAntiAlias=True)
-            canvas.drawPath(path, self.iris if self.kind == "animal" else self.white)
             radius = (0.98 if self.kind == "full" else 0.62) * min(height, 0.62 * width)
-            canvas.translate(0.38 * width * pose.gaze_x, 0.30 * height * pose.gaze_y - 0.05 * height)
-            if self.kind == "full":
-                canvas.drawCircle(0, 0, radius, self.iris)
-            canvas.drawCircle(0, 0, 0.52 * radius if self.kind == "full" else radius, self.pupil)
-            canvas.drawCircle(0.34 * radius, -0.38 * radius, 0.27 * radius, self.shine)
-            canvas.restore()
+            with skia.AutoCanvasRestore(canvas):
+                canvas.clipPath(path, doAntiAlias=True)
+                canvas.drawPath(path, self.iris if self.kind == "animal" else self.white)
+                canvas.translate(0.38 * width * pose.gaze_x, 0.30 * height * pose.gaze_y - 0.05 * height)
+                if self.kind == "full":
+                    canvas.drawCircle(0, 0, radius, self.iris)
+                canvas.drawCircle(0, 0, 0.52 * radius if self.kind == "full" else radius, self.pupil)
+                canvas.drawCircle(0.34 * radius, -0.38 * radius, 0.27 * radius, self.shine)
         canvas.drawPath(edge, self.lash)
         if self.crease is not None:
             canvas.drawLine(-0.6 * width, -1.55 * height, 0.7 * width, -1.5 * height, self.crease)
@@ -209,13 +207,8 @@ class Nose:
     def _draw_soft(self, canvas: skia.Canvas, light: float) -> None:
         width = self.half_width
         side = -1.0 if light > 0 else 1.0
-        ridge = (
-            (0.1, -self.length),
-            (0.62, -0.5 * self.length),
-            (1.35, 0.15 * width),
-            (0, 0.5 * width),
-            (0.1, -0.4 * self.length),
-        )
+        ridge = ((0.1, -self.length), (0.62, -0.5 * self.length), (1.35, 0.15 * width), (0, 0.5 * width),
+                 (0.1, -0.4 * self.length))  # fmt: skip
         bridge = smooth([(x * width * side, y) for x, y in ridge])
         canvas.drawPath(bridge, self.shade)
         canvas.drawCircle(0, 0, 1.9 * width, self.shade)
@@ -243,13 +236,11 @@ class Glasses:
         """Round or square, thin or thick."""
         half_height = float(rng.uniform(0.085, 0.115))
         half_width = float(rng.uniform(0.105, 0.128))
-        colour = ((0.1, 0.09, 0.1), (0.35, 0.2, 0.12), (0.65, 0.5, 0.2), (0.6, 0.15, 0.18), (0.2, 0.25, 0.4))[
-            rng.integers(5)
-        ]
+        colours = ((0.1, 0.09, 0.1), (0.35, 0.2, 0.12), (0.65, 0.5, 0.2), (0.6, 0.15, 0.18), (0.2, 0.25, 0.4))
+        colour = colours[rng.integers(5)]
         frame = stroke(colour, float(rng.uniform(0.012, 0.026)))
-        return cls(
-            half_width, half_height, float(rng.uniform(0.3, 1.0)) * half_height, frame, fill((0.9, 0.95, 1.0), 0.13)
-        )
+        corner = float(rng.uniform(0.3, 1.0)) * half_height
+        return cls(half_width, half_height, corner, frame, fill((0.9, 0.95, 1.0), 0.13))
 
     def draw(self, canvas: skia.Canvas, eyes: Eyes, pose: Pose, shift: float, face: float) -> None:
         """Draw them; `face` is the half width of the head at the eyes."""

@@ -7,7 +7,8 @@ scaled before anything is drawn, so that shaders and strokes are made once per c
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -39,6 +40,24 @@ def picture(colours: np.ndarray) -> skia.Image:
     pixels = np.full((*colours.shape[:2], 4), 255, np.uint8)
     pixels[..., :3] = colours[..., ::-1]
     return skia.Image.fromarray(pixels, skia.kBGRA_8888_ColorType, skia.kOpaque_AlphaType)
+
+
+@contextmanager
+def placed(canvas: skia.Canvas, x: float = 0.0, y: float = 0.0, scale: float | None = None) -> Iterator[None]:
+    """Whatever is drawn within is moved and, if a scale is given, scaled; the canvas is as before afterwards."""
+    with skia.AutoCanvasRestore(canvas):
+        canvas.translate(x, y)
+        if scale is not None:
+            canvas.scale(scale, scale)
+        yield
+
+
+@contextmanager
+def transformed(canvas: skia.Canvas, matrix: skia.Matrix) -> Iterator[None]:
+    """Whatever is drawn within is transformed; the canvas is as before afterwards."""
+    with skia.AutoCanvasRestore(canvas):
+        canvas.concat(matrix)
+        yield
 
 
 def argb(colour: Colour, alpha: float = 1.0) -> int:

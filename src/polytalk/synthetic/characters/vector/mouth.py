@@ -120,13 +120,12 @@ class Mouth:
         spare = gap - 0.026
         if spare <= 0.0:
             return
-        canvas.save()
-        canvas.clipPath(path, doAntiAlias=True)
-        canvas.drawPath(oval(0, lower + 0.12 * spare, 0.58 * inner, 0.38 * spare), self.tongue)
-        if self.teeth is not None:
-            height = min(0.34 * spare, 0.085 * self.base)
-            canvas.drawPath(oval(0, upper - 0.3 * gap, 0.80 * inner, 0.3 * gap + height), self.teeth)
-        canvas.restore()
+        with skia.AutoCanvasRestore(canvas):
+            canvas.clipPath(path, doAntiAlias=True)
+            canvas.drawPath(oval(0, lower + 0.12 * spare, 0.58 * inner, 0.38 * spare), self.tongue)
+            if self.teeth is not None:
+                height = min(0.34 * spare, 0.085 * self.base)
+                canvas.drawPath(oval(0, upper - 0.3 * gap, 0.80 * inner, 0.3 * gap + height), self.teeth)
 
     def _draw_lips(
         self, canvas: skia.Canvas, half: float, corner: float, upper: float, lower: float, pout: float

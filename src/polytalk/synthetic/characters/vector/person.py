@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import skia
 
-from polytalk.synthetic.characters.character import FaceGeometry, Pose
+from polytalk.synthetic.characters.character import Pose
 from polytalk.synthetic.characters.vector.body import Body
 from polytalk.synthetic.characters.vector.face import Eyes, Glasses, Nose, cheek
+from polytalk.synthetic.characters.vector.figure import NOD, TURN, Figure
 from polytalk.synthetic.characters.vector.hair import ANY, LONG, SHORT, Hair, HairMaker, hair_colour
 from polytalk.synthetic.characters.vector.hats import HATS, HatMaker
 from polytalk.synthetic.characters.vector.kit import (
@@ -23,6 +24,7 @@ from polytalk.synthetic.characters.vector.kit import (
     mirrored,
     mix,
     oval,
+    placed,
     smooth,
     stroke,
 )
@@ -32,32 +34,9 @@ SKINS: tuple[Colour, ...] = (
     (0.99, 0.88, 0.80), (0.96, 0.81, 0.69), (0.91, 0.73, 0.58), (0.85, 0.64, 0.47),
     (0.74, 0.53, 0.37), (0.60, 0.41, 0.28), (0.48, 0.32, 0.22), (0.41, 0.27, 0.20),
 )  # fmt: skip
-TURN = 0.17
-"""Sideways shift of the features at yaw 1, in head heights."""
-NOD = 0.07
-"""Shift of the features downwards at pitch 1, in head heights."""
 
 
-def head_matrix(pose: Pose) -> skia.Matrix:
-    """From head heights around the head's centre to pixels; the head rolls about the top of the neck."""
-    matrix = skia.Matrix()
-    matrix.setTranslate(0.0, -0.55)
-    matrix.postRotate(float(np.degrees(pose.roll)))
-    matrix.postTranslate(0.0, 0.55)
-    matrix.postScale(pose.size, pose.size)
-    matrix.postTranslate(pose.x, pose.y)
-    return matrix
-
-
-def mapped_box(
-    matrix: skia.Matrix, left: float, top: float, right: float, bottom: float
-) -> tuple[float, float, float, float]:
-    """Box around a transformed box."""
-    rect = matrix.mapRect(skia.Rect(left, top, right, bottom))
-    return rect.left(), rect.top(), rect.right(), rect.bottom()
-
-
-class Person:
+class Person(Figure):
     """A human being, drawn from a seed. See `Character`."""
 
     def __init__(self, rng: np.random.Generator, style: str) -> None:
@@ -139,11 +118,9 @@ class Person:
 
     def _ears(self, rng: np.random.Generator) -> tuple[Shape, ...]:
         shapes = []
-        ring = (
-            fill(((0.93, 0.78, 0.35), (0.85, 0.86, 0.9))[rng.integers(2)])
-            if not self.male and rng.random() < 0.4
-            else None
-        )
+        ring = None
+        if not self.male and rng.random() < 0.4:
+            ring = fill(((0.93, 0.78, 0.35), (0.85, 0.86, 0.9))[rng.integers(2)])
         for side in (-1.0, 1.0):
             x = side * (self.half + 0.012)
             skin = self.brush.surface(darker(self.skin, 0.05), x, 0.06, 0.12)
@@ -184,82 +161,45 @@ class Person:
         who = f"an old {self.kind}" if self.old else f"a {self.kind}"
         return f"{who} with {', '.join(parts)} and {self.body.words}"
 
-    def geometry(self, pose: Pose) -> FaceGeometry:
-        """Boxes of mouth and head in this pose."""
-        matrix = head_matrix(pose)
-        reach, above, below = self.mouth.reach()
-        x, y = TURN * pose.yaw, self.mouth_y + NOD * pose.pitch
-        mouth = mapped_box(matrix, x - reach, y - above, x + reach, y + below)
-        return FaceGeometry(mouth, mapped_box(matrix, -self.half - 0.06, -0.58, self.half + 0.06, 0.54))
-
-    def draw(self, canvas: skia.Canvas, pose: Pose) -> None:
-        """Draw the person."""
-        drop = 0.62 * self.mouth.gap(pose.opening)
-        canvas.save()
-        canvas.concat(head_matrix(pose))
+    def draw_behind(self, canvas: skia.Canvas) -> None:
+        """Draw the hair that hangs behind the head."""
         self.hair.draw_back(canvas)
-        canvas.restore()
-        canvas.save()
-        canvas.translate(pose.x - pose.lean * pose.size, pose.y)
-        canvas.scale(pose.size, pose.size)
-        self.body.draw(canvas, pose)
-        canvas.restore()
-        canvas.save()
-        canvas.concat(head_matrix(pose))
-        self._draw_head(canvas, pose, drop)
-        canvas.restore()
-        canvas.save()
-        canvas.translate(pose.x - pose.lean * pose.size, pose.y)
-        canvas.scale(pose.size, pose.size)
-        self.body.draw_hand(canvas, pose)
-        canvas.restore()
 
-    def _draw_head(self, canvas: skia.Canvas, pose: Pose, drop: float) -> None:
-        shift, down = TURN * pose.yaw, NOD * pose.pitch
-        canvas.save()
-        canvas.translate(-0.22 * shift, -0.4 * down)
-        for ear in self.ear:
-            ear.draw(canvas)
-        canvas.restore()
+    def draw_head(self, canvas: skia.Canvas, pose: Pose) -> None:
+        """Draw ears, face, features and the hair over the forehead."""
+        shift, down, drop = TURN * pose.yaw, NOD * pose.pitch, 0.62 * self.mouth.gap(pose.opening)
+        with placed(canvas, -0.22 * shift, -0.4 * down):
+            for ear in self.ear:
+                ear.draw(canvas)
         draw_path(canvas, self._face_path(pose, drop), self.face_paint, self.face_contour)
         if self.under_hair is not None:
             self.under_hair.draw(canvas)
-        canvas.save()
-        canvas.translate(0.0, down)
+        with placed(canvas, 0.0, down):
+            self._draw_features(canvas, pose, shift, drop, down)
+        with placed(canvas, 0.25 * shift, 0.35 * down):
+            self.hair.draw_front(canvas)
+
+    def _draw_features(self, canvas: skia.Canvas, pose: Pose, shift: float, drop: float, down: float) -> None:
         if self.cheek is not None:
             for side in (-1.0, 1.0):
-                canvas.save()
-                canvas.translate(shift + side * 0.185, 0.15)
-                canvas.drawCircle(0, 0, 0.12 if self.brush.soft else 0.06, self.cheek)
-                canvas.restore()
+                with placed(canvas, shift + side * 0.185, 0.15):
+                    canvas.drawCircle(0, 0, 0.12 if self.brush.soft else 0.06, self.cheek)
         if self.beard is not None:
             self._draw_beard(canvas, pose, shift, drop, down)
-        canvas.save()
-        canvas.translate(shift, self.mouth_y)
-        if self.lower_shade is not None and self.beard is None:
-            canvas.drawCircle(0, 0.10 + drop, 0.17, self.lower_shade)
-        self.mouth.draw(canvas, pose)
-        canvas.restore()
-        if self.marks:
-            canvas.save()
-            canvas.translate(shift, 0)
+        with placed(canvas, shift, self.mouth_y):
+            if self.lower_shade is not None and self.beard is None:
+                canvas.drawCircle(0, 0.10 + drop, 0.17, self.lower_shade)
+            self.mouth.draw(canvas, pose)
+        with placed(canvas, shift):
             for mark in self.marks:
                 mark.draw(canvas)
-            canvas.restore()
         self.eyes.draw(canvas, pose, shift)
-        canvas.save()
-        canvas.translate(1.3 * shift, self.nose_y)
-        self.nose.draw(canvas, pose, self.brush.light)
-        canvas.restore()
+        with placed(canvas, 1.3 * shift, self.nose_y):
+            self.nose.draw(canvas, pose, self.brush.light)
         if self.moustache is not None:
             self._draw_moustache(canvas, pose, shift)
         if self.glasses is not None:
             self.glasses.draw(canvas, self.eyes, pose, shift, self.half)
-        canvas.restore()
-        canvas.save()
-        canvas.translate(0.25 * shift, 0.35 * down)
-        self.hair.draw_front(canvas)
-        canvas.restore()
 
     def _face_path(self, pose: Pose, drop: float) -> skia.Path:
         lean = 0.35 * TURN * pose.yaw
@@ -273,15 +213,9 @@ class Person:
         assert self.beard is not None
         half, lip = self.half, self.mouth_y
         right = [
-            (0, lip + 0.005),
-            (0.14 + 0.02 * pose.width, lip - 0.05),
-            (0.7 * half, lip - 0.06),
-            (0.93 * half, 0.06),
-            (0.985 * half, 0.10),
-            (0.86 * half, 0.36),
-            (0.48 * half, 0.515),
-            (0, 0.55),
-        ]
+            (0, lip + 0.005), (0.14 + 0.02 * pose.width, lip - 0.05), (0.7 * half, lip - 0.06), (0.93 * half, 0.06),
+            (0.985 * half, 0.10), (0.86 * half, 0.36), (0.48 * half, 0.515), (0, 0.55),
+        ]  # fmt: skip
         points = [
             (x + shift * (0.35 if y > 0.05 else 0.1), y - down + (drop if y > lip else 0)) for x, y in mirrored(right)
         ]
@@ -292,7 +226,5 @@ class Person:
         top = 0.5 * (self.nose_y + self.mouth_y) - 0.012 - 0.26 * self.mouth.gap(pose.opening)
         low = self.mouth_y - self.mouth.upper - 0.008 - 0.28 * self.mouth.gap(pose.opening)
         points = [(0, top), (0.1, top + 0.004), (0.155, low + 0.02), (0.08, low), (0, low - 0.004)]
-        canvas.save()
-        canvas.translate(shift, 0)
-        canvas.drawPath(smooth(mirrored(points)), self.moustache)
-        canvas.restore()
+        with placed(canvas, shift):
+            canvas.drawPath(smooth(mirrored(points)), self.moustache)
