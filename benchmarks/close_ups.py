@@ -36,6 +36,7 @@ from polytalk.generation.close_ups import CloseUpComposite, CloseUpRun, plan_clo
 from polytalk.pipeline.multitalk import MultiTalkPipeline
 from polytalk.postprocess.close_up_composite import CutComposite
 from polytalk.scene import Box, Scene, Speaker
+from polytalk.units import SAMPLE_RATE
 
 FACE_ROWS = 300
 """Pixels of a face's height on the sheet."""
@@ -121,7 +122,7 @@ def drawn(pipe: MultiTalkPipeline, arguments: argparse.Namespace) -> tuple[list[
         seed = arguments.seed + number
         clip = held_out_clips(1, people=arguments.people, seed=seed, num_frames=length, config=config)[0]
         heads = [inside(box, clip.reference) for box in clip.face_boxes[0]]
-        speakers = [Speaker(sound, 16_000, box) for sound, box in zip(clip.audio, heads, strict=True)]
+        speakers = [Speaker(sound, SAMPLE_RATE, box) for sound, box in zip(clip.audio, heads, strict=True)]
         scene = Scene(clip.reference, clip.prompt, speakers)
         run = plan_close_ups(scene, pipe.config.size_class, people=())
         perfect = through_autoencoder(pipe, run, clip.frames)

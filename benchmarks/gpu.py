@@ -49,6 +49,7 @@ from polytalk.config.options import LoadOptions
 from polytalk.errors import PolytalkError
 from polytalk.models.attention import attend
 from polytalk.planning.cost import NetworkConfig, VideoSize, call_flops
+from polytalk.units import SAMPLES_PER_FRAME
 
 BACKENDS = ("native", "_native_flash", "_native_cudnn", "_flash_3", "flash", "sage")
 """Attention kernels tried, by diffusers' names; those that are not installed are noted."""
@@ -243,7 +244,7 @@ def measure_pipeline(scale: Scale) -> dict[str, Any]:
     video = torch.zeros(1, 3, size.frames, size.height, size.width, device=device)
     latents = components.encode_video(video)
     picture = torch.zeros(1, 3, size.height, size.width, device=device)
-    sound = torch.randn(PEOPLE, round(size.frames / 25 * 16_000), device=device)
+    sound = torch.randn(PEOPLE, size.frames * SAMPLES_PER_FRAME, device=device)
     for part, call in {
         "autoencoder, encode": lambda: components.encode_video(video),
         "autoencoder, decode": lambda: components.decode_video(latents),

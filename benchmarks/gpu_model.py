@@ -24,11 +24,11 @@ from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.pipeline.components.wan import WanComponents, load_tokenizer
 from polytalk.pipeline.multitalk import MultiTalkPipeline
 from polytalk.planning.cost import VideoSize
+from polytalk.units import SAMPLE_RATE
 from polytalk.weights.tokenizer import write_tokenizer
 
 Network = TypeVar("Network", bound=nn.Module)
 PEOPLE = 2
-RATE = 16_000
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ def make_scene(size: VideoSize) -> Scene:
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (size.height, size.width, 3), dtype=np.uint8)
     seconds = size.frames / 25
-    voices = [0.1 * rng.standard_normal(round(seconds * RATE)).astype(np.float32) for _ in range(PEOPLE)]
-    return Scene(image=picture, prompt="two people talk", speakers=[Speaker(voice, RATE) for voice in voices])
+    voices = [0.1 * rng.standard_normal(round(seconds * SAMPLE_RATE)).astype(np.float32) for _ in range(PEOPLE)]
+    return Scene(image=picture, prompt="two people talk", speakers=[Speaker(voice, SAMPLE_RATE) for voice in voices])
 
 
 def make_inputs(model: MultiTalkTransformer3DModel, size: VideoSize, device: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from polytalk.media.video import read_video
 from polytalk.scene import Scene, Speaker
 from polytalk.synthetic.scene_config import SceneConfig
 from polytalk.tts.synthesizer import synthesize
+from polytalk.units import SAMPLE_RATE
 
 SHEET_WIDTH, SHOWN = 1500, 5
 """Pixels, and frames in a row."""
@@ -84,12 +85,12 @@ class Sounds:
     def with_music(self, voice: Path) -> Path:
         """A voice with chords played under it."""
         sound = load_audio(voice)
-        samples = resample(sound.samples, sound.sample_rate, 16_000)
+        samples = resample(sound.samples, sound.sample_rate, SAMPLE_RATE)
         music = draw_music(len(samples), np.random.default_rng(1))
         loud = float(np.sqrt(np.mean(samples**2))) * 10 ** (MUSIC_LEVEL / 20)
         path = self.folder / f"{voice.stem}_music.wav"
         mixed = samples + loud * music
-        soundfile.write(path, mixed / max(1.0, float(np.abs(mixed).max())), 16_000)
+        soundfile.write(path, mixed / max(1.0, float(np.abs(mixed).max())), SAMPLE_RATE)
         return path
 
 

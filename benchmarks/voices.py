@@ -16,6 +16,7 @@ import numpy as np
 from polytalk.casting.voices.voice_embedding import hear_voices
 from polytalk.media.audio import Sound, resample
 from polytalk.tts.synthesizer import Synthesizer
+from polytalk.units import SAMPLE_RATE
 
 TEXTS = (
     "Good morning, did you sleep well last night?",
@@ -53,7 +54,7 @@ def pitch(sound: Sound) -> float:
 
 def embedding(sound: Sound) -> np.ndarray:
     """Of all of a sound, of length 1."""
-    samples = resample(sound.samples, sound.sample_rate, 16_000)
+    samples = resample(sound.samples, sound.sample_rate, SAMPLE_RATE)
     features = hear_voices(samples, np.ones(-(-len(samples) // 320), bool))
     found: np.ndarray = features.embed(np.array([0]), np.array([len(features)]))[0]
     return found

@@ -8,11 +8,11 @@ from polytalk.errors import PolytalkError
 from polytalk.models.library_internals import processor_has
 from polytalk.units import torch_dtype
 
-BFLOAT16_FLAG = "amx_bf16"
-"""Instruction set of processors on which networks run in bfloat16 unasked: Intel's matrix unit (Sapphire Rapids and
-later), which wins by far over float32. AVX512-BF16 ("avx512_bf16": Cooper Lake, Zen 4) and ARM's ("bf16": Graviton 3)
-do not count: PyTorch's kernels lose with the first in places, the second has not been measured, and bfloat16 costs
-digits. Other processors emulate it."""
+BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
+"""Instruction sets of processors on which networks run in bfloat16 unasked: Intel's matrix unit (Sapphire Rapids and
+later), and AVX512's products (Zen 4 and later, Cooper Lake), with which mini was trained and measured. ARM's ("bf16":
+Graviton 3) does not count: it has not been measured, and bfloat16 costs digits. Other processors emulate it, thirty times
+slower."""
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
@@ -50,4 +50,4 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
         return torch_dtype(dtype)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    return torch.bfloat16 if device.type == "cpu" and processor_has(BFLOAT16_FLAG) else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and any(map(processor_has, BFLOAT16_FLAGS)) else torch.float32

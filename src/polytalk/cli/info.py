@@ -59,11 +59,11 @@ def _compute() -> list[tuple[str, str]]:
     started = time.monotonic()
     import torch
 
-    from polytalk.acceleration.precision import BFLOAT16_FLAG, choose_device, choose_dtype
+    from polytalk.acceleration.precision import BFLOAT16_FLAGS, choose_device, choose_dtype
 
     seconds = time.monotonic() - started
     cpu_dtype = choose_dtype(None, torch.device("cpu"))
-    reason = f"{'has' if cpu_dtype is torch.bfloat16 else 'lacks'} {BFLOAT16_FLAG}"
+    reason = f"{'has' if cpu_dtype is torch.bfloat16 else 'lacks'} {' or '.join(BFLOAT16_FLAGS)} for bfloat16"
     devices = [f"cpu ({torch.get_num_threads()} threads, {str(cpu_dtype).removeprefix('torch.')}: it {reason})"]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)

@@ -27,7 +27,7 @@ from polytalk.synthetic.scene_config import SceneConfig
 from polytalk.synthetic.scenes import draw_clip
 from polytalk.synthetic.speech.bank import SpeechBank
 from polytalk.synthetic.speech.conversation import draw_conversation
-from polytalk.units import FPS, SAMPLES_PER_FRAME
+from polytalk.units import FPS, SAMPLES_PER_FRAME, SPATIAL_STRIDE
 
 FACE, MOUTH, EYES = 1, 2, 3
 MARGIN = 2
@@ -202,8 +202,8 @@ def region_flags(boxes: np.ndarray, frames: int, height: int, width: int) -> np.
         for t, people in enumerate(places):
             frame = (t + 3) // 4
             for x0, y0, x1, y1 in people:
-                rows = slice(max(0, int(y0 // 8)), max(0, int(-(-y1 // 8))))
-                columns = slice(max(0, int(x0 // 8)), max(0, int(-(-x1 // 8))))
+                rows = slice(max(0, int(y0 // SPATIAL_STRIDE)), max(0, int(-(-y1 // SPATIAL_STRIDE))))
+                columns = slice(max(0, int(x0 // SPATIAL_STRIDE)), max(0, int(-(-x1 // SPATIAL_STRIDE))))
                 flags[frame, rows, columns] = value
     return flags
 

@@ -35,7 +35,7 @@ from polytalk.evaluation.reports.output import cell, plain
 from polytalk.evaluation.scenes.generating import GIVEN_FRAMES, Generate, Regions, Request, pipeline_generator
 from polytalk.evaluation.scenes.held_out import held_out_clips
 from polytalk.pipeline.multitalk import MultiTalkPipeline
-from polytalk.synthetic.scenes import SyntheticClip
+from polytalk.synthetic.scenes import CELL, SyntheticClip
 
 
 @dataclass(frozen=True)
@@ -283,9 +283,9 @@ def visible_mouths(clip: SyntheticClip) -> np.ndarray:
     """(T, P) bool: the mouth's centre lies in the picture and belongs to the person's mask there."""
     length, people, rows, columns = clip.masks.shape
     centre = (clip.mouth_boxes[..., :2] + clip.mouth_boxes[..., 2:]) / 2
-    cell = np.floor(centre / 8).astype(int)
-    inside = (cell >= 0).all(axis=-1) & (cell[..., 0] < columns) & (cell[..., 1] < rows)
-    x, y = cell[..., 0].clip(0, columns - 1), cell[..., 1].clip(0, rows - 1)
+    place = np.floor(centre / CELL).astype(int)
+    inside = (place >= 0).all(axis=-1) & (place[..., 0] < columns) & (place[..., 1] < rows)
+    x, y = place[..., 0].clip(0, columns - 1), place[..., 1].clip(0, rows - 1)
     t, p = np.ogrid[:length, :people]
     return inside & clip.masks[t, p, y, x]
 
@@ -310,7 +310,7 @@ def _picture(clips: Sequence[SyntheticClip], frames: Sequence[np.ndarray], track
     for clip, video, track in zip(clips, frames, tracks, strict=True):
         moved = track.centre - (clip.mouth_boxes[0, :, :2] + clip.mouth_boxes[0, :, 2:]) / 2
         faces = clip.face_boxes[0] + np.concatenate([moved, moved], axis=-1)  # the first face, carried by its mouth
-        people = clip.masks.any(axis=(0, 1)).repeat(8, axis=0).repeat(8, axis=1)
+        people = clip.masks.any(axis=(0, 1)).repeat(CELL, axis=0).repeat(CELL, axis=1)
         people = people[: video.shape[1], : video.shape[2]]
         sharpness.update(video, clip.reference, faces)
         distance.update(video, clip.reference, faces)

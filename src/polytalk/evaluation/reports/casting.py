@@ -115,8 +115,8 @@ def casting_clips(scenes: int, *, people: int = 2, seed: int = 0, num_frames: in
     Raises:
         PolytalkError: a number is out of range.
     """
-    if num_frames < 25 * people:
-        raise PolytalkError("frames", f"{num_frames} for {people} people", f"Give {25 * people + 1} or more.")
+    if num_frames < FPS * people:
+        raise PolytalkError("frames", f"{num_frames} for {people} people", f"Give {FPS * people + 1} or more.")
     base = SceneConfig(num_frames=num_frames, people=(people, people), event_probability=0.0)
     config = replace(base, reference_lead=1, reference_lead_probability=1.0)
     made, number = 0, CASTING_TEST_SEED + 100_000 * seed

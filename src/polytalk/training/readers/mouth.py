@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 from polytalk.evaluation.readers.mouth_reader import CROP, CROP_SCALE, MouthReader, cut_square
 from polytalk.synthetic.scene_config import SceneConfig
-from polytalk.synthetic.scenes import SyntheticClip, draw_clips
+from polytalk.synthetic.scenes import CELL, SyntheticClip, draw_clips
 from polytalk.synthetic.seeds import seeds_of
 from polytalk.training.readers.fit import fit
 
@@ -102,7 +102,7 @@ def _visible(clip: SyntheticClip, t: int, person: int, centre: np.ndarray) -> bo
     height, width = clip.frames.shape[1:3]
     if not (0 <= centre[0] < width and 0 <= centre[1] < height):
         return False
-    return bool(clip.masks[t, person, int(centre[1]) // 8, int(centre[0]) // 8])
+    return bool(clip.masks[t, person, int(centre[1]) // CELL, int(centre[0]) // CELL])
 
 
 def _any_mouth_near(boxes: np.ndarray, centre: np.ndarray, size: float) -> bool:

@@ -1,1 +1,1 @@
-"""TODO room."""
+"""What does each stage of mini learn, and by which loss? Autoencoder, speech, network, distillation."""

@@ -1,1 +1,1 @@
-"""TODO room."""
+"""How does somebody in a photograph speak? The picture is warped, and the inside of the mouth drawn."""
