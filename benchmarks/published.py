@@ -174,7 +174,7 @@ class PublishedNetwork:
         frames, rows, columns = (n // p for n, p in zip(hidden_states.shape[2:], config.patch_size, strict=True))
         dtype = model.patch_embedding.weight.dtype
         x = model.patch_embedding(hidden_states.to(dtype)).flatten(2).transpose(1, 2)
-        temb, modulation = model.embed_time(timestep)
+        temb, modulation = model.condition_embedder.time(timestep)
         embed = model.condition_embedder
         text = embed.text_embedder(F.pad(text, (0, 0, 0, config.text_len - text.shape[1])).to(dtype))
         image = embed.image_embedder(image.to(dtype))

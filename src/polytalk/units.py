@@ -48,7 +48,8 @@ def torch_dtype(name: str) -> torch.dtype:
 
     if name not in DTYPES:
         raise PolytalkError("dtype", f"{name!r} is unknown", f"Use one of {', '.join(DTYPES)}.")
-    return getattr(torch, name)
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
 
 
 def round_up_frames(frames: int) -> int:

@@ -141,7 +141,7 @@ def test_norms_and_the_timestep_stay_float32(folders):
     assert {"condition_embedder.time_embedder.linear_1.weight", "condition_embedder.time_proj.weight"} <= wide
     assert {"blocks.0.norm2.weight", "blocks.1.norm_audio.bias", "blocks.0.scale_shift_table"} <= wide
     assert "blocks.0.attn1.to_q.weight" not in wide
-    assert network.embed_time(torch.tensor([500.0]))[1].dtype == torch.float32
+    assert network.condition_embedder.time(torch.tensor([500.0]))[1].dtype == torch.float32
     assert components.vae.dtype == components.dtype == torch.bfloat16
     with components.text_encoder.use() as text, components.speech_encoder.use() as speech:
         assert (text.dtype, speech.dtype) == (torch.bfloat16, torch.float32)

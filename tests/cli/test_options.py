@@ -1,6 +1,6 @@
 """The command line's options are frozen: a new one, or one that goes, is a decision, taken by writing it down here.
 
-    python tests/cli/test_options.py    # writes tests/cli/options.json anew
+python tests/cli/test_options.py    # writes tests/cli/options.json anew
 """
 
 import json

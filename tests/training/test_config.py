@@ -1,5 +1,6 @@
 """Training recipes: mini's are valid and stand by themselves, and what is wrong is named."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_there_is_one_recipe_for_each_stage():
 def test_each_phase_begins_where_the_one_before_ended():
     for name, configs in recipes().items():
         assert configs[0].init is None
-        for before, after in zip(configs, configs[1:], strict=False):
+        for before, after in itertools.pairwise(configs):
             assert after.init == f"{before.out}/{STAGES[name].onward}"
         assert len({config.out for config in configs}) == len(configs)
         assert configs[-1].out == f"runs/mini/{name}"

@@ -11,7 +11,7 @@ from polytalk.units import torch_dtype
 BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
 """Instruction sets of processors on which networks run in bfloat16 unasked: Intel's matrix unit (Sapphire Rapids and
 later), and AVX512's products (Zen 4 and later, Cooper Lake), with which mini was trained and measured. ARM's ("bf16":
-Graviton 3) does not count: it has not been measured, and bfloat16 costs digits. Other processors emulate it, thirty times
+Graviton 3) does not count: it has not been measured, and bfloat16 costs digits. Other processors emulate it, much
 slower."""
 
 

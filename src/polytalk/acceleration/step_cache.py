@@ -221,7 +221,7 @@ def step_modulation(transformer: MultiTalkTransformer3DModel, timesteps: Tensor)
     if sharded is not None:
         sharded.unshard()
     device = transformer.condition_embedder.time_proj.weight.device
-    modulation = transformer.embed_time(timesteps.to(device))[1]
+    modulation = transformer.condition_embedder.time(timesteps.to(device))[1]
     if sharded is not None:
         sharded.reshard()
     return modulation

@@ -99,7 +99,7 @@ def _one_line_warnings() -> Iterator[None]:
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
             warnings.filterwarnings("always", category=UserWarning, module=r"polytalk")
-        warnings.showwarning = show  # type: ignore[assignment]
+        warnings.showwarning = show
         yield
 
 

@@ -147,7 +147,7 @@ def _listed(plan: Plan) -> list[Candidate]:
     rest = [c for c in plan.tried if c.fits and c is not plan.chosen and c is not plan.asked]
     rest = sorted((c for c in rest if plan.chosen is None or c.options != plan.chosen.options), key=lambda c: c.rank)
     first = [plan.asked] if plan.chosen in (None, plan.asked) else [plan.asked, plan.chosen]
-    return [*first, *rest][:_SHOWN]  # type: ignore[list-item]
+    return [*first, *rest][:_SHOWN]
 
 
 def _time(seconds: float) -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -226,5 +226,5 @@ def _say(quiet: bool) -> Callable[[str], None]:
     return (lambda line: None) if quiet else (lambda line: typer.echo(line))
 
 
-def _gigabytes(files: list) -> str:
+def _gigabytes(files: list[Any]) -> str:
     return f"{sum(file.size for file in files) / 1e9:.1f} GB"

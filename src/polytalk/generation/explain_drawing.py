@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from polytalk.generation.preflight import COLOURS
+from polytalk.casting.preview import COLOURS
 from polytalk.units import FPS
 
 PAGE_SECONDS = 10
@@ -117,7 +117,7 @@ class OverlayPainter:
     def _x(self, frame: float) -> float:
         """Where a frame of the page stands in the strip."""
         wide = self.size[1] - _NAME - _CELL * len(self.names) - 3 * _GAP
-        return _NAME + frame / self._page_frames * wide
+        return float(_NAME + frame / self._page_frames * wide)
 
     def _blank_page(self, page: int) -> Image.Image:
         """What does not change on a page: names, seconds, voices."""

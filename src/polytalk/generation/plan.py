@@ -12,8 +12,8 @@ from polytalk.generation.close_ups import close_ups_of
 from polytalk.generation.material import scene_of
 from polytalk.generation.model import asked_size, config_of, with_processes
 from polytalk.generation.request import GenerateRequest
-from polytalk.planning.hardware import parse_bytes, planned_device
 from polytalk.planning.describe import describe_model
+from polytalk.planning.hardware import parse_bytes, planned_device
 from polytalk.planning.plan import Plan, PlanRequest, Video, make_plan
 from polytalk.scene import Scene
 

@@ -199,6 +199,59 @@ class ContextAttentionProcessor(AttentionProcessor):
         return attn.to_out[1](attn.to_out[0](out.flatten(2).to(query.dtype)))
 
 
+class WanAttention(nn.Module, AttentionModuleMixin):
+    """The layers of diffusers' class of this name, whose file takes a second to import: all its other transformers and
+    scipy.stats come along.
+
+    Args:
+        dim: width of the video tokens and of what they attend to.
+        heads: number of attention heads.
+        eps: of the norms.
+        processor: what attends with these layers.
+        is_cross_attention: whether there are other tokens to attend to.
+        has_image: whether picture tokens have keys and values of their own.
+    """
+
+    _default_processor_cls = AttentionProcessor
+    _available_processors: list[type] = [AttentionProcessor]  # noqa: RUF012 (diffusers' attribute)
+    use_bias = True
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        eps: float,
+        processor: AttentionProcessor,
+        *,
+        is_cross_attention: bool = False,
+        has_image: bool = False,
+    ) -> None:
+        super().__init__()
+        self.heads, self.is_cross_attention, self.has_image = heads, is_cross_attention, has_image
+        self.to_q, self.to_k, self.to_v = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.to_out = nn.ModuleList([nn.Linear(dim, dim), nn.Dropout(0.0)])
+        self.norm_q, self.norm_k = nn.RMSNorm(dim, eps=eps), nn.RMSNorm(dim, eps=eps)
+        if has_image:
+            self.add_k_proj, self.add_v_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
+            self.norm_added_k = nn.RMSNorm(dim, eps=eps)
+        self.processor = processor
+
+    @torch.no_grad()
+    def fuse_projections(self) -> None:
+        """Make one layer of those that have the same input."""
+        if self.has_image and not self.fused_projections:
+            pair = (self.add_k_proj, self.add_v_proj)
+            weight = pair[0].weight
+            self.to_added_kv = nn.Linear(weight.shape[1], 2 * weight.shape[0], device=weight.device, dtype=weight.dtype)
+            self.to_added_kv.weight.copy_(torch.cat([layer.weight for layer in pair]))
+            self.to_added_kv.bias.copy_(torch.cat([layer.bias for layer in pair]))
+        super().fuse_projections()
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """(B, L, D) -> what the processor gives."""
+        return self.processor(self, hidden_states, *args, **kwargs)
+
+
 class AudioCrossAttention(nn.Module, AttentionModuleMixin):
     """Video tokens of a latent frame attend to that frame's audio tokens of all people (paper, section 3.3).
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers.models.attention import FeedForward
 from diffusers.models.normalization import FP32LayerNorm
-from diffusers.models.transformers.transformer_wan import WanAttention
 from torch import Tensor, nn
 
 from polytalk.models.attention import (
@@ -20,13 +19,14 @@ from polytalk.models.attention import (
     Rotary,
     SelfAttentionProcessor,
     TokenShard,
+    WanAttention,
     label_rotary,
     layer_norm,
     rounded_layer_norm,
 )
 from polytalk.models.conditioning import ContextPasses
 from polytalk.models.label_rope import video_labels
-from polytalk.models.library_internals import acts_like_forward, know_as_block
+from polytalk.models.library_internals import acts_like_forward
 
 
 class KeptMap:
@@ -48,18 +48,11 @@ class MultiTalkTransformerBlock(nn.Module):
 
     def __init__(self, dim: int, ffn_dim: int, num_heads: int, audio_dim: int, has_image: bool, eps: float) -> None:
         super().__init__()
-        head_dim = dim // num_heads
         self.norm1 = FP32LayerNorm(dim, eps, elementwise_affine=False)
-        self.attn1 = WanAttention(dim, num_heads, head_dim, eps, processor=SelfAttentionProcessor())
+        self.attn1 = WanAttention(dim, num_heads, eps, SelfAttentionProcessor())
         self.norm2 = FP32LayerNorm(dim, eps, elementwise_affine=True)
         self.attn2 = WanAttention(
-            dim,
-            num_heads,
-            head_dim,
-            eps,
-            added_kv_proj_dim=dim if has_image else None,
-            cross_attention_dim_head=head_dim,
-            processor=ContextAttentionProcessor(),
+            dim, num_heads, eps, ContextAttentionProcessor(), is_cross_attention=True, has_image=has_image
         )
         self.norm_audio = FP32LayerNorm(dim, eps, elementwise_affine=True)
         self.audio_attn = AudioCrossAttention(dim, num_heads, audio_dim)
@@ -205,6 +198,3 @@ class BlockStack(nn.ModuleList):
             else:
                 hidden_states = run(*arguments)
         return hidden_states, [kept.reference_map for kept in maps.values()]
-
-
-know_as_block(MultiTalkTransformerBlock)

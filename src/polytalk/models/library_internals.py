@@ -107,13 +107,13 @@ def group_offloading_off(module: nn.Module) -> Iterator[None]:
 
 
 def know_as_block(kind: type[nn.Module]) -> None:
-    """Let diffusers' step caches leave out blocks of this class, whose forward returns the tokens."""
+    """Let diffusers' step caches leave out blocks of this class, whose forward returns the tokens. Imports all of
+    diffusers' transformers."""
     TransformerBlockRegistry.register(kind, TransformerBlockMetadata(return_hidden_states_index=0))
 
 
 def rename_repeated_blocks(model: Any, kind: type[nn.Module]) -> None:
-    """Let a model's `compile_repeated_blocks` and the step caches know its blocks by another class, as well."""
-    know_as_block(kind)
+    """Let a model's `compile_repeated_blocks` know its blocks by another class, as well."""
     model._repeated_blocks = [*type(model)._repeated_blocks, kind.__name__]
 
 

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.loaders.peft import PeftAdapterMixin
-from diffusers.models.attention import AttentionMixin
+from diffusers.models.attention import AttentionMixin, FeedForward
 from diffusers.models.cache_utils import CacheMixin
+from diffusers.models.embeddings import PixArtAlphaTextProjection, TimestepEmbedding, Timesteps
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.normalization import FP32LayerNorm
-from diffusers.models.transformers.transformer_wan import WanTimeTextImageEmbedding
 from diffusers.utils.outputs import BaseOutput
 from torch import Tensor, nn
 
@@ -25,7 +25,7 @@ from polytalk.models.audio_adapter import AudioAdapter
 from polytalk.models.block import BlockStack, MultiTalkTransformerBlock
 from polytalk.models.conditioning import Conditioning, ContextPasses
 from polytalk.models.label_rope import class_labels, class_masks, winning_class
-from polytalk.models.library_internals import acts_like_forward
+from polytalk.models.library_internals import acts_like_forward, know_as_block
 
 SMALLEST_SIGMA = 1e-3
 """Noise level below which a clean prediction is no longer turned into a velocity by division."""
@@ -41,6 +41,40 @@ class MultiTalkTransformerOutput(BaseOutput):
     """per block asked for, (B, P + 1, L): mean attention to a token of each person and, last, of the background"""
     labels: list[Tensor] | None = None
     """per block, (B, F, H / 2, W / 2) int64: the class (person, or P for the background) read from the block's map"""
+
+
+class ImageEmbedder(nn.Module):
+    """Picture tokens to the width of the network."""
+
+    def __init__(self, image_dim: int, dim: int) -> None:
+        super().__init__()
+        self.norm1 = FP32LayerNorm(image_dim)
+        self.ff = FeedForward(image_dim, dim, mult=1, activation_fn="gelu")
+        self.norm2 = FP32LayerNorm(dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, tokens, image_dim) -> (B, tokens, D)."""
+        return self.norm2(self.ff(self.norm1(tokens)))
+
+
+class ConditionEmbedder(nn.Module):
+    """What embeds timestep, text and picture, under the names of diffusers' `WanTimeTextImageEmbedding`."""
+
+    def __init__(self, dim: int, freq_dim: int, text_dim: int, image_dim: int | None) -> None:
+        super().__init__()
+        self.timesteps_proj = Timesteps(freq_dim, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_embedder = TimestepEmbedding(freq_dim, dim)
+        self.act_fn = nn.SiLU()
+        self.time_proj = nn.Linear(dim, dim * 6)
+        self.text_embedder = PixArtAlphaTextProjection(text_dim, dim, act_fn="gelu_tanh")
+        self.image_embedder = None if image_dim is None else ImageEmbedder(image_dim, dim)
+
+    def time(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        """Timestep (B,) -> the embedding (B, D) for the output layer and (B, 6, D) for the blocks."""
+        sinusoid = self.timesteps_proj(timestep.float())
+        temb = self.time_embedder(sinusoid.to(self.time_embedder.linear_1.weight.dtype))
+        modulation = self.time_proj(self.act_fn(temb).to(self.time_proj.weight.dtype))
+        return temb, modulation.unflatten(1, (6, -1))
 
 
 class MultiTalkTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):
@@ -108,7 +142,7 @@ class MultiTalkTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cac
         self.patch_embedding = nn.Conv3d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
         self.video_tokens = nn.Identity()
         """Passes on the tokens (B, L, D) of the whole video; context parallelism divides them here."""
-        self.condition_embedder = WanTimeTextImageEmbedding(dim, freq_dim, dim * 6, text_dim, image_dim)
+        self.condition_embedder = ConditionEmbedder(dim, freq_dim, text_dim, image_dim)
         self.audio_adapter = AudioAdapter(
             audio_layers, audio_channels, audio_window, frames_per_latent, audio_hidden_dim, audio_tokens, audio_dim,
             pose_channels,
@@ -123,6 +157,11 @@ class MultiTalkTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cac
         if prediction_type == "reference_change":  # an untrained model shows the reference
             nn.init.zeros_(self.proj_out.weight)
             nn.init.zeros_(self.proj_out.bias)
+
+    def enable_cache(self, config: Any) -> None:
+        """Let one of diffusers' step caches leave out blocks."""
+        know_as_block(type(self.blocks[0]))
+        super().enable_cache(config)
 
     @acts_like_forward
     def prepare_conditioning(
@@ -233,7 +272,7 @@ class MultiTalkTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cac
         rotary = self.rope(hidden_states)
         states = self.patch_embedding(hidden_states.to(dtype)).flatten(2).transpose(1, 2).contiguous()
         states = self.video_tokens(states)
-        temb, modulation = self.embed_time(timestep)
+        temb, modulation = self.condition_embedder.time(timestep)
         map_blocks = set(range(len(self.blocks))) if return_labels else wanted
         states, maps = self.blocks(states, contexts, modulation, rotary, masks, labels, binds, map_blocks)
         classes = None
@@ -278,14 +317,6 @@ class MultiTalkTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cac
             problem = f"has shape {tuple(masks.shape)} for {people} people"
             raise PolytalkError("speaker_masks", problem, "Give (B, P, H, W), bool.")
         return class_masks(masks, self.rope.patch_size)
-
-    def embed_time(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
-        """Timestep (B,) -> the embedding (B, D) for the output layer and (B, 6, D) for the blocks."""
-        embed = self.condition_embedder
-        sinusoid = embed.timesteps_proj(timestep.float())
-        temb = embed.time_embedder(sinusoid.to(embed.time_embedder.linear_1.weight.dtype))
-        modulation = embed.time_proj(embed.act_fn(temb).to(embed.time_proj.weight.dtype))
-        return temb, modulation.unflatten(1, (6, -1))
 
     def _to_sample(
         self, states: Tensor, temb: Tensor, grid: tuple[int, int, int], model_input: Tensor, timestep: Tensor

@@ -19,7 +19,8 @@ def ramp(count: int, start: int, end: int) -> np.ndarray:
 def pulse(count: int, start: int, end: int) -> np.ndarray:
     """0, smoothly to 1 in the first quarter of [start, end), held, and back in the last quarter."""
     edge = max(2, (end - start) // 4)
-    return ramp(count, start, start + edge) - ramp(count, end - edge, end)
+    held: np.ndarray = ramp(count, start, start + edge) - ramp(count, end - edge, end)
+    return held
 
 
 def _nods(rng: np.random.Generator, tracks: Tracks, start: int, end: int, side: float) -> None:

@@ -25,7 +25,7 @@ def shard_transformer(transformer: MultiTalkTransformer3DModel, mesh: DeviceMesh
     for block in transformer.blocks:
         shard_unit(block, mesh)
     shard_unit(transformer, mesh)
-    # sharding gives every block a new class; step caches and the compiler know blocks by their class
+    # sharding gives every block a new class, and the compiler knows blocks by their class
     rename_repeated_blocks(transformer, type(transformer.blocks[0]))
 
 

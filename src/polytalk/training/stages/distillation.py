@@ -55,9 +55,7 @@ class DistillationConfig(NetworkStageConfig):
         if self.guidance_limit is not None and self.guidance_limit <= 0:
             raise PolytalkError("guidance_limit", f"it is {self.guidance_limit}", "Give more than 0, or leave it out.")
         if self.only_speak and self.drop_pose:
-            raise PolytalkError(
-                "drop_pose", f"it is {self.drop_pose}", "Give 0 with only_speak."
-            )
+            raise PolytalkError("drop_pose", f"it is {self.drop_pose}", "Give 0 with only_speak.")
         if not 0 <= self.own_states <= 1:
             raise PolytalkError("own_states", f"it is {self.own_states}", "Give a share from 0 to 1.")
         if self.drop_audio != 0:

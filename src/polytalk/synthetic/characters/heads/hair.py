@@ -67,7 +67,9 @@ class HairCap:
     """(N, 3)."""
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator, head: HeadMesh, colour: Colour, name: str, male: bool, young: bool) -> HairCap:
+    def drawn(
+        cls, rng: np.random.Generator, head: HeadMesh, colour: Colour, name: str, male: bool, young: bool
+    ) -> HairCap:
         """A random cut for this head."""
         cuts = MEN if male else WOMEN
         cut = cuts[rng.integers(len(cuts) - (2 if male and young else 0))]
