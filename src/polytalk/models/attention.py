@@ -234,7 +234,7 @@ class WanAttention(nn.Module, AttentionModuleMixin):
         if has_image:
             self.add_k_proj, self.add_v_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
             self.norm_added_k = nn.RMSNorm(dim, eps=eps)
-        self.processor = processor
+        self.processor: Any = processor
 
     @torch.no_grad()
     def fuse_projections(self) -> None:

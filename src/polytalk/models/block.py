@@ -66,7 +66,7 @@ class MultiTalkTransformerBlock(nn.Module):
         return self._keys_and_values(tokens)
 
     def _keys_and_values(self, tokens: ContextTokens) -> ContextKeyValues:
-        attn = self.attn2
+        attn: Any = self.attn2
         if attn.fused_projections:
             key, value = attn.to_kv(tokens.text).chunk(2, dim=-1)
         else:
