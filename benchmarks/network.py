@@ -78,7 +78,13 @@ class SilentBlock(nn.Module):
         self.block = block
 
     def forward(
-        self, hidden_states: Tensor, context: ContextKeyValues, temb: Tensor, rotary_emb: Rotary, *unused: Any
+        self,
+        hidden_states: Tensor,
+        context: ContextKeyValues,
+        temb: Tensor,
+        rotary_emb: Rotary,
+        *unused: Any,
+        **unused_too: Any,
     ) -> Tensor:
         """As `MultiTalkTransformerBlock.forward`, for one or no person."""
         block, dtype = self.block, hidden_states.dtype

@@ -35,7 +35,7 @@ def scene():
 @pytest.fixture(scope="module")
 def truth(scene):
     """The same conversation, all of it drawn."""
-    return dataclasses.replace(scene, drawn=draw_clip(scene.seed, QUIET, scene.talk))
+    return dataclasses.replace(scene, clip=draw_clip(scene.seed, QUIET, scene.talk))
 
 
 @pytest.fixture(scope="module")

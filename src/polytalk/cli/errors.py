@@ -113,7 +113,7 @@ def in_options(error: PolytalkError) -> str:
     def option(found: re.Match[str]) -> str:
         name, value = found["name"], found["value"]
         if name not in knobs:
-            return found[0].strip("`")
+            return _OWN.get(name, found[0].strip("`"))
         if value is None or value == "True":
             return knobs[name].flag
         return knobs[name].off_flag if value == "False" else f"{knobs[name].flag} {value.strip(_QUOTES)}"

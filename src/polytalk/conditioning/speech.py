@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyloudnorm
 import torch
 
 from polytalk.conditioning.conversation import Conversation, arrange, lay_down
@@ -33,6 +32,8 @@ def normalise_loudness(samples: np.ndarray, sample_rate: int = SAMPLE_RATE, targ
 
     Left alone when shorter than the meter's 0.4 s, or when the meter reads beyond ±100 (silence reads −∞).
     """
+    import pyloudnorm  # brings scipy.signal: half a second
+
     meter = pyloudnorm.Meter(sample_rate)
     if len(samples) < meter.block_size * sample_rate:
         return samples

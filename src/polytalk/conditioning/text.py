@@ -6,7 +6,6 @@ import html
 import re
 from typing import Any
 
-import ftfy
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 
 def clean_prompt(prompt: str) -> str:
     """Mend broken encodings, undo HTML escapes (also doubled ones) and make every run of white space one space."""
+    import ftfy  # with it come tables of all encodings
+
     unescaped = html.unescape(html.unescape(ftfy.fix_text(prompt)))
     return re.sub(r"\s+", " ", unescaped).strip()
 

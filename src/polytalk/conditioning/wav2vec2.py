@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from transformers import Wav2Vec2Model
 
 from polytalk.conditioning.speech import num_feature_frames
 from polytalk.units import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from transformers import Wav2Vec2Model
 
 CHUNK = 30 * SAMPLE_RATE
 """Samples convolved at once: the first layer alone makes 400 bytes of each."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from polytalk.config.pipeline import family_of
 from polytalk.errors import PolytalkError
 
 PRESET_NAMES = ("quality", "balanced", "fast")
@@ -68,7 +69,7 @@ def find_preset(name: str, size_class: str) -> Preset:
     Raises:
         PolytalkError: an unknown name.
     """
-    presets = MINI_PRESETS if size_class == "mini" else PRESETS
+    presets = MINI_PRESETS if family_of(size_class) == "mini" else PRESETS
     if name not in presets:
         raise PolytalkError("preset", f"{name!r} is unknown", f"Use one of {', '.join(presets)}.")
     preset = presets[name]

@@ -7,6 +7,7 @@ import dataclasses
 import psutil
 
 from polytalk.conditioning.opened import OpenedFiles
+from polytalk.config.pipeline import family_of
 from polytalk.generation.cast import propose
 from polytalk.generation.close_ups import close_ups_of
 from polytalk.generation.material import scene_of
@@ -47,7 +48,7 @@ def plan_scene(
     model = describe_model(request.model, request.audio_weights, request.speech_weights)
     model = dataclasses.replace(model, config=config_of(request, model.config))
     size, size_class = asked_size(request, scene, files), model.config.size_class
-    if request.find and request.close_ups is not False and (request.close_ups or size_class == "mini"):
+    if request.find and request.close_ups is not False and (request.close_ups or family_of(size_class) == "mini"):
         proposal = propose(request, scene, files)
         run = close_ups_of(request, proposal.scene, proposal.people, size_class, size, files)
         if run is not None:
