@@ -112,7 +112,7 @@ def test_masks_that_were_carried_are_taken_up(tmp_path):
 def test_a_used_folder_needs_a_word(pipe, tmp_path):
     stop_after(pipe, tmp_path, 1)
     before = contents(tmp_path)
-    with pytest.raises(PolytalkError, match="--resume"):
+    with pytest.raises(PolytalkError, match="`resume`"):
         make(pipe, work=tmp_path)
     assert contents(tmp_path) == before
 
@@ -133,7 +133,7 @@ def test_a_changed_scene_is_refused(pipe, tmp_path, change, name):
     before = contents(tmp_path)
     with pytest.raises(PolytalkError, match=name) as error:
         make(pipe, conversation(**change), work=WorkFolder(tmp_path, resume=True))
-    assert "--redo" in error.value.remedy
+    assert "`redo`" in error.value.remedy
     assert contents(tmp_path) == before
 
 
