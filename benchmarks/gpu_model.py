@@ -18,7 +18,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5Enco
 
 from polytalk import Scene, Speaker
 from polytalk.acceleration.offload import LazyPart
-from polytalk.checkpoints import released_names as official
+from polytalk.checkpoints import names as official
 from polytalk.config.pipeline import PipelineConfig
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.pipeline.components.wan import WanComponents, load_tokenizer

@@ -8,7 +8,7 @@ from conftest import GOLDEN
 from safetensors.torch import save_file
 from tiny_model import tiny_components
 
-from polytalk.checkpoints.released_names import transformer_plan
+from polytalk.checkpoints.names import transformer_plan
 from polytalk.models import MultiTalkTransformer3DModel
 
 FORMATS = ["kohya", "underscore", "double_underscore", "peft", "peft_model", "peft_named", "diffusers", "plain"]

@@ -23,10 +23,9 @@ from polytalk import MultiTalkPipeline, PolytalkError
 from polytalk.acceleration.block_hooks import compile_blocks, run_passes_in_turn
 from polytalk.acceleration.lora import load_loras
 from polytalk.acceleration.offload import offload_blocks
-from polytalk.acceleration.parallel.apply import parallelize
+from polytalk.acceleration.parallel.apply import all_ranks, parallelize, shard_encoder
+from polytalk.acceleration.parallel.division import divide_tokens
 from polytalk.acceleration.parallel.launch import agree
-from polytalk.acceleration.parallel.tokens import divide_tokens
-from polytalk.acceleration.parallel.weights import all_ranks, shard_encoder
 from polytalk.acceleration.quantization import quantize
 from polytalk.acceleration.step_cache import StepCache
 from polytalk.config.options import LoadOptions, LoraChoice, ParallelChoice

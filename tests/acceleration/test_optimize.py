@@ -4,6 +4,8 @@ import copy
 
 import pytest
 import torch
+from diffusers.hooks.group_offloading import LazyPrefetchGroupOffloadingHook
+from diffusers.hooks.hooks import HookRegistry
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from polytalk.config.options import OFFLOADS, QUANTIZATIONS, STEP_CACHES, LoadOp
 from polytalk.diffusion import Guidance
 from polytalk.models.attention import ContextKeyValues
 from polytalk.models.conditioning import Conditioning
+from polytalk.models.library_internals import find_hook
 from polytalk.pipeline.denoising import pass_conditioning
 from polytalk.pipeline.multitalk import MultiTalkPipeline
 
@@ -210,6 +213,21 @@ def test_offloaded_weights_give_the_same(transformer, offload):
     assert torch.equal(call(transformer, given), wanted)
     again = inputs(transformer)["conditioning"].blocks[0].text_key
     assert torch.equal(again, given["conditioning"].blocks[0].text_key)
+
+
+def test_blocks_are_fetched_ahead_in_the_order_in_which_the_context_is_projected(transformer):
+    """On GPUs, by diffusers' own hooks; they find the order out in the first pass, which is `prepare_conditioning`."""
+    given = inputs(transformer)
+    wanted = call(transformer, given)
+    offload_blocks(transformer, CPU)
+    registry = HookRegistry.check_if_exists_or_initialize(transformer)
+    ahead = LazyPrefetchGroupOffloadingHook()
+    registry.register_hook(ahead, "lazy_prefetch_group_offloading")
+    again = inputs(transformer)
+    assert [name for name, _ in ahead.execution_order] == ["blocks.0", "blocks.1"]
+    first, second = (find_hook(block, "group_offloading") for block in transformer.blocks)
+    assert first.next_group is second.group
+    assert torch.equal(call(transformer, again), wanted)
 
 
 def test_hooks_lie_in_the_order_that_composes():

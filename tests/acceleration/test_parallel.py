@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from parallel_cases import CASES, work
 
 from polytalk import PolytalkError
+from polytalk.acceleration.parallel.division import RankShard
 from polytalk.acceleration.parallel.launch import is_main_process, join, num_processes
-from polytalk.acceleration.parallel.tokens import RankShard
 from polytalk.config.options import LoadOptions, ParallelChoice
 
 PATIENCE = 240

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from polytalk.acceleration.precision import BFLOAT16_FLAGS, choose_dtype
+from polytalk.acceleration.precision import BFLOAT16_FLAGS, choose_device, choose_dtype
 from polytalk.errors import PolytalkError
 from polytalk.models import library_internals
 
@@ -54,3 +54,11 @@ def test_a_format_that_is_asked_for_is_taken(processor):
     assert choose_dtype("float32", CPU) is torch.float32
     with pytest.raises(PolytalkError, match="dtype"):
         choose_dtype("float8", CPU)
+
+
+def test_devices_that_are_not_there_are_refused():
+    assert choose_device("cpu") == CPU
+    for name in ("moon", "cuda:99", "xpu"):
+        with pytest.raises(PolytalkError) as error:
+            choose_device(name)
+        assert error.value.field == "device"

@@ -28,8 +28,8 @@ from polytalk.acceleration.quantization import SCHEMES, convert_linears, quantiz
 from polytalk.checkpoints.checkpoint import Checkpoint
 from polytalk.checkpoints.fill import load_into
 from polytalk.checkpoints.gguf import GGUFLinear, unpack
+from polytalk.checkpoints.names import transformer_config
 from polytalk.checkpoints.packed import is_quantized, plain_form, with_quantized_layers
-from polytalk.checkpoints.released_names import transformer_config
 from polytalk.config.options import LoraChoice
 from polytalk.errors import PolytalkError
 from polytalk.models import MultiTalkTransformer3DModel
@@ -178,7 +178,7 @@ def loaded_from(checkpoint, golden):
 
 
 def to_our_names(checkpoint):
-    from polytalk.checkpoints.released_names import _TRANSFORMER_NAMES, rename
+    from polytalk.checkpoints.names import _TRANSFORMER_NAMES, rename
 
     ours = checkpoint.renamed(lambda name: rename(name, _TRANSFORMER_NAMES))
     for name in list(ours):

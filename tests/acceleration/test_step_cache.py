@@ -124,12 +124,12 @@ def test_a_plan_evaluates_the_polynomial_of_each_change():
 
 
 def test_the_modulation_is_what_the_blocks_get(transformer):
-    seen = []
+    given = []
     function = velocity(transformer, guidance=Guidance(1.0, 1.0))
-    hook = transformer.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[2]))
+    hook = transformer.blocks[0].register_forward_pre_hook(lambda _, args: given.append(args[2]))
     walk(function)
     hook.remove()
-    torch.testing.assert_close(step_modulation(transformer, TIMESTEPS), torch.cat(seen))
+    torch.testing.assert_close(step_modulation(transformer, TIMESTEPS), torch.cat(given))
 
 
 @pytest.mark.parametrize("kind", THRESHOLDS)

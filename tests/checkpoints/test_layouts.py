@@ -13,9 +13,14 @@ from tiny_model import scene, tiny_pipeline
 from tiny_wan import AUDIO, SPEECH, TINY, WAN, write_diffusers, write_released
 
 from polytalk import MultiTalkPipeline, PolytalkError
-from polytalk.checkpoints.diffusers_names import diffusers_transformer_plan, is_audio_branch
 from polytalk.checkpoints.layouts import IMAGE_FILE, TEXT_FILE, TRANSFORMER_INDEX, VAE_FILE, Layout, locate
-from polytalk.checkpoints.released_names import image_encoder_plan, transformer_plan, unused_names
+from polytalk.checkpoints.names import (
+    diffusers_transformer_plan,
+    image_encoder_plan,
+    is_audio_branch,
+    transformer_plan,
+    unused_names,
+)
 from polytalk.checkpoints.wan import open_files
 from polytalk.config.index import released_config
 from polytalk.config.options import LoadOptions

@@ -80,17 +80,17 @@ def test_types_are_as_asked_for(tmp_path):
 
 def test_units_are_whole_when_they_are_handed_on_and_may_be_changed(tmp_path):
     checkpoint = saved(transformer(), tmp_path / "m.safetensors")
-    seen = []
+    handed_on = []
 
     def halve(name, module):
         assert not any(parameter.is_meta for parameter in module.parameters()), name
-        seen.append(name)
+        handed_on.append(name)
         for parameter in module.parameters():
             parameter.data = parameter.data.half()
 
     loaded = load_into(transformer, checkpoint, on_module=halve)
-    assert seen == list(unit_names(transformer()))
-    assert {"blocks.0", "blocks.1", "condition_embedder"} <= set(seen)
+    assert handed_on == list(unit_names(transformer()))
+    assert {"blocks.0", "blocks.1", "condition_embedder"} <= set(handed_on)
     assert loaded.blocks[1].attn1.to_q.weight.dtype == torch.float16
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from calibrate_actions import acting_clips, best_threshold
+from moving_people import track_poses
 from PIL import Image
 
 from polytalk.errors import PolytalkError
@@ -19,7 +20,7 @@ from polytalk.evaluation.measures.actions import (
     without_action,
 )
 from polytalk.evaluation.readers.face_reader import FaceReader
-from polytalk.evaluation.scenes.synthetic_faces import draw_faces, track_poses
+from polytalk.evaluation.scenes.synthetic_faces import draw_faces
 from polytalk.motion.gestures import ACTIONS
 from polytalk.synthetic.characters.registry import SOURCES
 from polytalk.synthetic.motion import idle

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from moving_people import track_poses
 
 from polytalk.evaluation.measures.liveliness import Liveliness, blinks, gaze_shifts
 from polytalk.evaluation.readers.face_reader import FaceReader, FaceTrack
-from polytalk.evaluation.scenes.synthetic_faces import draw_faces, track_poses
+from polytalk.evaluation.scenes.synthetic_faces import draw_faces
 from polytalk.motion.idle import BLINK
 from polytalk.synthetic.characters.registry import SOURCES
 from polytalk.synthetic.motion import idle

@@ -7,7 +7,7 @@ import torch
 from conftest import weights
 
 from polytalk.checkpoints import transformer_from_official
-from polytalk.checkpoints.released_names import rename, transformer_plan, translate
+from polytalk.checkpoints.names import rename, transformer_plan, translate
 from polytalk.errors import PolytalkError
 from polytalk.models.attention import MATMUL, AudioCrossAttention, attend, label_rotary, rotate
 from polytalk.models.audio_adapter import AudioAdapter, group_windows

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from polytalk.errors import PolytalkError
 from polytalk.motion.gestures import ACTIONS, CAMERA, WALK
 from polytalk.motion.idle import CHANNELS, PLAYED
-from polytalk.synthetic.characters.registry import SOURCES, register
+from polytalk.synthetic.characters.registry import SOURCES
 from polytalk.synthetic.prompts import EVENT_WORDS
 from polytalk.synthetic.scene_config import SceneConfig
 from polytalk.synthetic.scenes import draw_clip
@@ -173,15 +173,12 @@ def test_bad_configs_name_the_field(field, value) -> None:
         replace(SMALL, **{field: value})
 
 
-def test_a_registered_source_is_drawn() -> None:
-    register("test twin", SOURCES["flat person"])
-    try:
-        clip = draw_clip(5, replace(SMALL, num_frames=1, sources=(("test twin", 1.0),)))
-        assert clip.styles == ("flat person", "flat person")
-        with pytest.raises(ValueError, match="exists"):
-            register("flat person", SOURCES["painted person"])
-    finally:
-        del SOURCES["test twin"]
+def test_a_source_that_is_added_to_the_table_is_drawn(monkeypatch) -> None:
+    with pytest.raises(PolytalkError, match="test twin"):
+        replace(SMALL, sources=(("test twin", 1.0),))
+    monkeypatch.setitem(SOURCES, "test twin", SOURCES["flat person"])
+    clip = draw_clip(5, replace(SMALL, num_frames=1, sources=(("test twin", 1.0),)))
+    assert clip.styles == ("flat person", "flat person")
 
 
 def test_other_things_may_happen_to_the_same_people():

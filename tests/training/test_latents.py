@@ -4,10 +4,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from polytalk.errors import PolytalkError
+from polytalk.models.mini.encoders import MiniTextEncoder
 from polytalk.synthetic.scene_config import SceneConfig
 from polytalk.synthetic.scenes import draw_clip
-from polytalk.training.latents import EYES, FACE, MOUTH, eye_boxes, region_flags
+from polytalk.synthetic.speech.bank import build
+from polytalk.training.latents import (
+    EYES,
+    FACE,
+    MOUTH,
+    LatentPool,
+    LatentPoolConfig,
+    eye_boxes,
+    region_flags,
+)
+from polytalk.training.stages.autoencoder import build_autoencoder
+from polytalk.training.stages.speech import SpeechConfig, SpeechToMouth
 
 
 def test_flags_tell_faces_eyes_and_mouths():
@@ -37,3 +51,27 @@ def test_eyes_are_where_blinks_change_the_picture(source):
             total += int(frame.sum())
     assert total > 200
     assert inside > 0.8 * total
+
+
+@pytest.fixture(scope="module")
+def encoders():
+    torch.manual_seed(0)
+    return build_autoencoder().to(torch.bfloat16), SpeechToMouth(SpeechConfig()).encoder.eval(), MiniTextEncoder()
+
+
+def pool_of(folder, voices, **choices):
+    scene = {"height": 64, "width": 96, "num_frames": 5, "sources": [["flat person", 1.0]]}
+    return LatentPoolConfig(str(folder), clips=4, seed=1, people=2, scene=scene, voices=str(voices), **choices)
+
+
+def test_pools_are_the_same_however_many_processes_draw(tmp_path, encoders):
+    build(tmp_path / "voices", 0.3, sources=["formant"])
+    one, two = (LatentPool(pool_of(tmp_path / str(n), tmp_path / "voices", workers=n), *encoders) for n in (1, 2))
+    for name, array in one.arrays.items():
+        assert np.array_equal(array, two.arrays[name]), name
+    assert one.batch(np.array([2, 0]))["latents"].shape == (2, 16, 2, 8, 12)
+
+
+def test_what_goes_wrong_in_a_process_is_said_here(tmp_path, encoders):
+    with pytest.raises(PolytalkError, match="holds no voices"):
+        LatentPool(pool_of(tmp_path / "pool", tmp_path / "none", workers=1), *encoders)

@@ -12,7 +12,6 @@ from diffusers.models.attention_dispatch import AttentionBackendName, attention_
 from polytalk.acceleration.block_hooks import cast_blocks, compile_blocks, run_passes_in_turn
 from polytalk.acceleration.lora import load_loras
 from polytalk.acceleration.offload import HOST, offload_blocks, offload_layers
-from polytalk.acceleration.parallel.apply import parallelize
 from polytalk.acceleration.streaming import HOOK_NAME as STREAM_HOOK
 from polytalk.acceleration.streaming import BlockStream, BlockStreamHook, stream_of
 from polytalk.config.options import LoadOptions
@@ -72,6 +71,8 @@ def apply_options(
         _tile(components)
     shared: Components = components
     if options.parallel is not None:
+        from polytalk.acceleration.parallel.apply import parallelize  # some builds of PyTorch have no processes
+
         shared = parallelize(components, options.parallel)
     if stream is not None or options.offload == "stream":
         _put_on_stream(transformer, stream)

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from accelerate.big_modeling import init_empty_weights
 from torch import Tensor, nn
 
-from polytalk.checkpoints import diffusers_names, layouts
-from polytalk.checkpoints import released_names as official
+from polytalk.checkpoints import layouts
+from polytalk.checkpoints import names as published
 from polytalk.checkpoints import sizes as checkpoint_sizes
 from polytalk.checkpoints.checkpoint import Checkpoint, read_index
 from polytalk.checkpoints.fill import check_names, load_into
 from polytalk.checkpoints.layouts import Layout, ModelLocation, existing, read_json
+from polytalk.checkpoints.names import Plan
 from polytalk.checkpoints.packed import is_quantized, plain_form, with_quantized_layers
-from polytalk.checkpoints.released_names import Plan
 from polytalk.config.index import ModelIndex, released_config
 from polytalk.config.pipeline import PipelineConfig
 from polytalk.errors import PolytalkError
@@ -150,41 +150,41 @@ def planned(checkpoint: Checkpoint, plan: Plan) -> Checkpoint:
 
 
 def _part(build: Callable[[], nn.Module], checkpoint: Checkpoint, plan: Plan, more: Iterable[str] = ()) -> Part:
-    unused = (*official.unused_names(checkpoint, plan), *more)
+    unused = (*published.unused_names(checkpoint, plan), *more)
     return Part(build, planned(checkpoint, plan), unused)
 
 
 def _released_transformer(location: ModelLocation) -> Part:
     root = location.root
-    stated = official.transformer_config(_stated_config(root))
-    return _transformer(location, lambda: _base_checkpoint(root, location.audio), official.transformer_plan, stated)
+    stated = published.transformer_config(_stated_config(root))
+    return _transformer(location, lambda: _base_checkpoint(root, location.audio), published.transformer_plan, stated)
 
 
 def _released_vae(root: Path) -> Part:
     vae = Checkpoint.open(existing(root / layouts.VAE_FILE))
     with _naming(vae):
-        wan = official.vae_config(checkpoint_sizes.vae_sizes(vae.shapes))
-    return _part(lambda: _autoencoder_class()(**wan), vae, official.vae_plan(vae))
+        wan = published.vae_config(checkpoint_sizes.vae_sizes(vae.shapes))
+    return _part(lambda: _autoencoder_class()(**wan), vae, published.vae_plan(vae))
 
 
 def _released_text_encoder(root: Path) -> Part:
     text = Checkpoint.open(existing(root / layouts.TEXT_FILE))
     with _naming(text):
-        umt5 = official.text_encoder_config(checkpoint_sizes.text_encoder_sizes(text.shapes))
-    return _part(lambda: _class("UMT5EncoderModel")(umt5), text, official.text_encoder_plan(text))
+        umt5 = published.text_encoder_config(checkpoint_sizes.text_encoder_sizes(text.shapes))
+    return _part(lambda: _class("UMT5EncoderModel")(umt5), text, published.text_encoder_plan(text))
 
 
 def _released_image_encoder(root: Path) -> Part:
     image = Checkpoint.open(existing(root / layouts.IMAGE_FILE))
     with _naming(image):
-        clip = official.image_encoder_config(checkpoint_sizes.image_encoder_sizes(image.shapes))
-    return _part(lambda: _class("CLIPVisionModel")(clip), image, official.image_encoder_plan(image))
+        clip = published.image_encoder_config(checkpoint_sizes.image_encoder_sizes(image.shapes))
+    return _part(lambda: _class("CLIPVisionModel")(clip), image, published.image_encoder_plan(image))
 
 
 def _diffusers_transformer(location: ModelLocation) -> Part:
     folder = location.root / "transformer"
-    stated = diffusers_names.diffusers_transformer_config(read_json(folder / "config.json"), str(folder))
-    plan = diffusers_names.diffusers_transformer_plan
+    stated = published.diffusers_transformer_config(read_json(folder / "config.json"), str(folder))
+    plan = published.diffusers_transformer_plan
     return _transformer(location, lambda: Checkpoint.open(existing(folder)), plan, stated)
 
 
@@ -203,12 +203,12 @@ def _library_vae(folder: Path) -> Part:
 
 def _library_text_encoder(folder: Path) -> Part:
     umt5, tensors = _library_config("UMT5Config", folder), Checkpoint.open(existing(folder))
-    return _part(lambda: _class("UMT5EncoderModel")(umt5), tensors, diffusers_names.text_encoder_plan(tensors))
+    return _part(lambda: _class("UMT5EncoderModel")(umt5), tensors, published.library_text_encoder_plan(tensors))
 
 
 def _library_image_encoder(folder: Path) -> Part:
     clip, tensors = _library_config("CLIPVisionConfig", folder), Checkpoint.open(existing(folder))
-    return _part(lambda: _class("CLIPVisionModel")(clip), tensors, diffusers_names.image_encoder_plan(tensors))
+    return _part(lambda: _class("CLIPVisionModel")(clip), tensors, published.library_image_encoder_plan(tensors))
 
 
 def _speech_part(location: ModelLocation) -> Part:
@@ -219,7 +219,7 @@ def _speech_part(location: ModelLocation) -> Part:
     if path is None:
         raise PolytalkError(str(location.speech), f"there is no {' or '.join(names)}", layouts.DOWNLOAD)
     checkpoint = Checkpoint.open(path)
-    return _part(lambda: _class("Wav2Vec2Model")(config), checkpoint, diffusers_names.speech_encoder_plan(checkpoint))
+    return _part(lambda: _class("Wav2Vec2Model")(config), checkpoint, published.speech_encoder_plan(checkpoint))
 
 
 def _speech_features(folder: Path) -> tuple[int, int]:
@@ -254,7 +254,7 @@ def _transformer(
     else:
         base = _plain(open_base(), location.root)
         union, unused = _merge(base, audio, location.audio)
-    plan = official.transformer_plan(union) if base is audio else make_plan(union)
+    plan = published.transformer_plan(union) if base is audio else make_plan(union)
     tensors = planned(union, plan)
     sizes = checkpoint_sizes.transformer_sizes(tensors.shapes, stated, speech, base.source, audio.source)
     return _part(_with_quantized(lambda: MultiTalkTransformer3DModel(**sizes), tensors), union, plan, unused)
@@ -312,7 +312,7 @@ def transformer_from_official(state_dict: Mapping[str, Tensor], config: dict[str
     Raises:
         PolytalkError: naming tensors that are missing, left over or of another shape; so do the others.
     """
-    sizes, plan = official.transformer_config(config), official.transformer_plan(state_dict)
+    sizes, plan = published.transformer_config(config), published.transformer_plan(state_dict)
     return _filled(lambda: MultiTalkTransformer3DModel(**sizes), state_dict, plan, "transformer checkpoint")
 
 
@@ -321,13 +321,13 @@ def vae_from_official(state_dict: Mapping[str, Tensor], config: dict[str, Any]) 
 
     `config` as in `vae_config`.
     """
-    sizes, plan = official.vae_config(config), official.vae_plan(state_dict, config.get("num_res_blocks", 2))
+    sizes, plan = published.vae_config(config), published.vae_plan(state_dict, config.get("num_res_blocks", 2))
     return _filled(lambda: _autoencoder_class()(**sizes), state_dict, plan, "autoencoder checkpoint")
 
 
 def text_encoder_from_official(state_dict: Mapping[str, Tensor], config: dict[str, Any]) -> UMT5EncoderModel:
     """models_t5_umt5-xxl-enc-bf16.pth -> transformers' UMT5 encoder; `config` as in `text_encoder_config`."""
-    umt5, plan = official.text_encoder_config(config), official.text_encoder_plan(state_dict)
+    umt5, plan = published.text_encoder_config(config), published.text_encoder_plan(state_dict)
     return _filled(lambda: _class("UMT5EncoderModel")(umt5), state_dict, plan, "text encoder checkpoint")
 
 
@@ -336,12 +336,12 @@ def image_encoder_from_official(state_dict: Mapping[str, Tensor], config: dict[s
 
     `config` as in `image_encoder_config`.
     """
-    clip, plan = official.image_encoder_config(config), official.image_encoder_plan(state_dict)
+    clip, plan = published.image_encoder_config(config), published.image_encoder_plan(state_dict)
     return _filled(lambda: _class("CLIPVisionModel")(clip), state_dict, plan, "image encoder checkpoint")
 
 
 def _filled(build: Callable[[], Any], state_dict: Mapping[str, Tensor], plan: Plan, source: str) -> Any:
-    return load_into(build, official.translate(state_dict, plan), source=source)
+    return load_into(build, published.translate(state_dict, plan), source=source)
 
 
 def _autoencoder_class() -> Any:

@@ -183,9 +183,11 @@ class MultiTalkTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cac
         return Conditioning(tuple(block.project_context(tokens) for block in self.blocks), people)
 
     def _context_tokens(
-        self, text: Tensor, image: Tensor | None, audio: Tensor | None, pose: Tensor | None,
+        self, text: Tensor | None, image: Tensor | None, audio: Tensor | None, pose: Tensor | None,
         num_latent_frames: int | None,
     ) -> tuple[ContextTokens, int]:  # fmt: skip
+        if text is None:
+            raise PolytalkError("encoder_hidden_states", "is missing", "Give text tokens or a conditioning.")
         config: Any = self.config
         dtype = self.patch_embedding.weight.dtype
         if config.text_len is not None:
@@ -250,28 +252,24 @@ class MultiTalkTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cac
         grid = self.grid(hidden_states)
         contexts: Sequence[ContextTokens | ContextKeyValues | ContextPasses]
         if conditioning is None:
-            if encoder_hidden_states is None:
-                raise PolytalkError("encoder_hidden_states", "is missing", "Give text tokens or a conditioning.")
             tokens, people = self._context_tokens(
                 encoder_hidden_states, encoder_hidden_states_image, encoder_hidden_states_audio,
                 encoder_hidden_states_pose, hidden_states.shape[2],
             )  # fmt: skip
-            contexts, frames = [tokens] * len(self.blocks), tokens.audio.shape[1]
+            contexts, frames, binds = [tokens] * len(self.blocks), tokens.audio.shape[1], None
         else:
-            contexts, people = conditioning.blocks, conditioning.people
+            contexts, people, binds = conditioning.blocks, conditioning.people, conditioning.binds
             frames = conditioning.blocks[0].audio_key.shape[1]
         if frames != grid[0]:
             problem = f"has sound for {frames} latent frames"
             raise PolytalkError("encoder_hidden_states_audio", problem, f"The latent has {grid[0]}.")
-        binds = None if conditioning is None else conditioning.binds
         wanted = self._blocks_with_maps(return_reference_maps)
         labels = _given_labels(speaker_labels, people)
         masks = self._reference_masks(speaker_masks, people, labels, bool(wanted) or return_labels)
 
-        dtype = self.patch_embedding.weight.dtype
         rotary = self.rope(hidden_states)
-        states = self.patch_embedding(hidden_states.to(dtype)).flatten(2).transpose(1, 2).contiguous()
-        states = self.video_tokens(states)
+        patches = self.patch_embedding(hidden_states.to(self.patch_embedding.weight.dtype))
+        states = self.video_tokens(patches.flatten(2).transpose(1, 2).contiguous())
         temb, modulation = self.condition_embedder.time(timestep)
         map_blocks = set(range(len(self.blocks))) if return_labels else wanted
         states, maps = self.blocks(states, contexts, modulation, rotary, masks, labels, binds, map_blocks)

@@ -10,6 +10,7 @@ import torch
 
 from polytalk.acceleration.block_hooks import run_passes_in_turn
 from polytalk.acceleration.quantization import quantize
+from polytalk.models.library_internals import float32_names
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.planning.cost import VideoSize
 from polytalk.planning.fake_tensor_trace import TracedCall, fake_network, fake_tensors, measure
@@ -84,7 +85,7 @@ class Activations:
         frames, height, width = self.size.latent
         layers = min(_LAYERS, network.num_layers)
         with fake_tensors(self._network_kind) as device:
-            keep = MultiTalkTransformer3DModel._keep_in_fp32_modules
+            keep = float32_names(MultiTalkTransformer3DModel)
             model: Any = fake_network(lambda: self.model.build_transformer(layers), device, self.dtype, keep)
             if quantization is not None:
                 quantize(model, quantization)

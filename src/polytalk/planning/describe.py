@@ -14,10 +14,10 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel, Wav2Vec2Config, Wav2Vec2Model
 
 from polytalk.assets import INDEX_NAME, embedded_models, model_folder
-from polytalk.checkpoints import released_names as official
+from polytalk.checkpoints import names as official
 from polytalk.checkpoints.checkpoint import SAFETENSORS, Checkpoint
-from polytalk.checkpoints.diffusers_names import diffusers_transformer_config
 from polytalk.checkpoints.layouts import HUB_ID, Layout, ModelLocation, layout_of, locate, only_model_in, read_json
+from polytalk.checkpoints.names import diffusers_transformer_config
 from polytalk.checkpoints.packed import is_quantized
 from polytalk.checkpoints.wan import open_files, part_openers, run_config
 from polytalk.config.index import ModelIndex

@@ -16,11 +16,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+
+from polytalk.models.library_internals import (
+    FakeTensorMode,
+    TorchDispatchMode,
+    flash_attention,
+    storage_id,
+    tree_leaves,
+)
 
 
 class LiveBytes(TorchDispatchMode):
@@ -55,7 +60,7 @@ class LiveBytes(TorchDispatchMode):
 
     def _watch(self, tensor: Tensor, *, count: bool) -> None:
         storage = tensor.untyped_storage()
-        key = storage._cdata
+        key = storage_id(tensor)
         if key in self._known:
             return
         size = storage.nbytes() if count else 0
@@ -87,7 +92,7 @@ def measure(call: Callable[[], Any]) -> TracedCall:
     with torch.no_grad(), counter, meter:
         result = call()
     tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-    storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
+    storages = {storage_id(tensor): tensor.untyped_storage().nbytes() for tensor in tensors}
     return TracedCall(meter.peak, counter.get_total_flops(), sum(storages.values()))
 
 
@@ -98,7 +103,7 @@ class _FusedAttention(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
             query, key, value = args[:3] if args else (kwargs[name] for name in ("query", "key", "value"))
-            return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
+            return flash_attention(query, key, value)
         return func(*args, **kwargs)
 
 
@@ -133,15 +138,11 @@ def fake_network(
         model = build().eval()
     made: dict[int, Tensor] = {}  # weights shared by two modules stay shared
     for prefix, module in model.named_modules():
-        tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
-        for own in tables:
-            for name, tensor in own.items():
-                if tensor is None:
-                    continue
-                words = f"{prefix}.{name}".split(".")
-                kept = not tensor.is_floating_point() or any(word in keep_in_fp32 for word in words)
-                if id(tensor) not in made:
-                    empty = torch.empty(tensor.shape, dtype=tensor.dtype if kept else dtype, device=device)
-                    made[id(tensor)] = nn.Parameter(empty, False) if own is tables[0] else empty
-                own[name] = made[id(tensor)]
+        for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+            words = f"{prefix}.{name}".split(".")
+            kept = not tensor.is_floating_point() or any(word in keep_in_fp32 for word in words)
+            if id(tensor) not in made:
+                empty = torch.empty(tensor.shape, dtype=tensor.dtype if kept else dtype, device=device)
+                made[id(tensor)] = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
+            setattr(module, name, made[id(tensor)])
     return model

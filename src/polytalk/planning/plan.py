@@ -28,7 +28,7 @@ from polytalk.planning.hardware import GIB, Device
 from polytalk.planning.memory import MemoryEstimate, Workload
 from polytalk.planning.model_sizes import ModelSizes
 from polytalk.scene import Scene
-from polytalk.units import DTYPES, FPS, SAMPLE_RATE, Size
+from polytalk.units import FPS, SAMPLE_RATE, Size, torch_dtype
 
 LEVERS: dict[str, tuple[Any, ...]] = {
     "vae_tiling": (False, True),
@@ -128,8 +128,8 @@ class PlanRequest:
 
     def __post_init__(self) -> None:
         self.settings()
-        if self.dtype is not None and self.dtype not in DTYPES:
-            raise PolytalkError("dtype", f"{self.dtype!r} is unknown", f"Use one of {', '.join(DTYPES)}.")
+        if self.dtype is not None:
+            torch_dtype(self.dtype)  # refuses an unknown one
 
     def settings(self, clip_frames: int | None = None) -> RunSettings:
         """The run's choices, or with shorter clips."""
@@ -146,7 +146,7 @@ class PlanRequest:
     @property
     def number(self) -> torch.dtype:
         """Number format of the weights."""
-        return getattr(torch, self.dtype or self.device.dtype)
+        return torch_dtype(self.dtype or self.device.dtype)
 
 
 @dataclass(frozen=True)
@@ -309,7 +309,7 @@ def _workload(
     settings = request.settings(clip_frames)
     clips = settings.planner.plan(request.video.frames)
     options = request.options
-    vae = getattr(torch, options.vae_dtype) if options.vae_dtype else None
+    vae = torch_dtype(options.vae_dtype) if options.vae_dtype else None
     size = _clip_size(request, clips)
     people, kind = request.video.people, request.device.kind
     tokens = request.video.text_tokens

@@ -11,20 +11,9 @@ from pathlib import Path
 import numpy as np
 import skia
 
-from polytalk.synthetic.characters.vector.kit import (
-    Colour,
-    argb,
-    darker,
-    fill,
-    hsv,
-    lighter,
-    linear,
-    mix,
-    picture,
-    radial,
-    raster,
-    stroke,
-)
+from polytalk.synthetic.characters.vector.colours import Colour, argb, darker, hsv, lighter, mix
+from polytalk.synthetic.characters.vector.kit import fill, linear, picture, radial, raster, stroke
+from polytalk.synthetic.characters.vector.paths import polygon
 from polytalk.synthetic.picture_io import load_picture
 
 MARGIN = 0.15
@@ -106,9 +95,8 @@ def room(rng: np.random.Generator, canvas: skia.Canvas, width: int, height: int)
     slots = rng.permutation(4)[: int(rng.integers(2, 5))]
     for slot in slots:
         left = (0.03 + 0.25 * slot) * width
-        rng.choice(np.array([_window, _shelf, _picture, _lamp, _plant], dtype=object))(
-            rng, canvas, left, 0.2 * width, height, wall
-        )
+        piece = rng.choice(np.array([_window, _shelf, _picture, _lamp, _plant], dtype=object))
+        piece(rng, canvas, left, 0.2 * width, height, wall)
     return str(rng.choice(["a room", "a living room", "a cosy room"]))
 
 
@@ -136,9 +124,8 @@ def _shelf(rng: np.random.Generator, canvas: skia.Canvas, left: float, wide: flo
         while x < left + 0.9 * wide:
             thick, tall = rng.uniform(0.04, 0.11) * wide, rng.uniform(0.09, 0.16) * height
             if rng.random() < 0.85:
-                canvas.drawRect(
-                    skia.Rect(x, y - tall, x + thick, y), fill(hsv(rng.random(), 0.5, rng.uniform(0.3, 0.85)))
-                )
+                book = fill(hsv(rng.random(), 0.5, rng.uniform(0.3, 0.85)))
+                canvas.drawRect(skia.Rect(x, y - tall, x + thick, y), book)
             x += thick * 1.05
         canvas.drawRect(skia.Rect(left, y, left + wide, y + 0.02 * height), fill(wood))
 
@@ -155,13 +142,11 @@ def _picture(
 
 def _lamp(rng: np.random.Generator, canvas: skia.Canvas, left: float, wide: float, height: int, wall: Colour) -> None:
     x, y = left + 0.5 * wide, float(rng.uniform(0.2, 0.4)) * height
-    canvas.drawCircle(
-        x, y, 0.9 * wide, radial(x, y, 0.9 * wide, [argb((1, 0.93, 0.7), 0.7), argb((1, 0.93, 0.7), 0.0)])
-    )
+    glow = radial(x, y, 0.9 * wide, [argb((1, 0.93, 0.7), 0.7), argb((1, 0.93, 0.7), 0.0)])
+    canvas.drawCircle(x, y, 0.9 * wide, glow)
     canvas.drawLine(x, 0, x, y, stroke((0.15, 0.14, 0.14), 0.008 * height))
-    canvas.drawOval(
-        skia.Rect(x - 0.3 * wide, y - 0.07 * height, x + 0.3 * wide, y + 0.05 * height), fill((1.0, 0.93, 0.72))
-    )
+    shade = skia.Rect(x - 0.3 * wide, y - 0.07 * height, x + 0.3 * wide, y + 0.05 * height)
+    canvas.drawOval(shade, fill((1.0, 0.93, 0.72)))
 
 
 def _plant(rng: np.random.Generator, canvas: skia.Canvas, left: float, wide: float, height: int, wall: Colour) -> None:
@@ -175,9 +160,8 @@ def _plant(rng: np.random.Generator, canvas: skia.Canvas, left: float, wide: flo
         leaf.quadTo(x + 0.2 * (tip_x - x) - 6, tip_y + 0.2 * length, tip_x, tip_y)
         leaf.quadTo(x + 0.6 * (tip_x - x) + 8, tip_y + 0.5 * length, x, base - 0.12 * height)
         canvas.drawPath(leaf, fill(darker(green, float(rng.uniform(0, 0.4)))))
-    canvas.drawRect(
-        skia.Rect(x - 0.22 * wide, base - 0.15 * height, x + 0.22 * wide, base + 0.1 * height), fill((0.68, 0.36, 0.24))
-    )
+    pot = skia.Rect(x - 0.22 * wide, base - 0.15 * height, x + 0.22 * wide, base + 0.1 * height)
+    canvas.drawRect(pot, fill((0.68, 0.36, 0.24)))
 
 
 def outdoor(rng: np.random.Generator, canvas: skia.Canvas, width: int, height: int) -> str:
@@ -209,9 +193,8 @@ def outdoor(rng: np.random.Generator, canvas: skia.Canvas, width: int, height: i
             if rng.random() < 0.5:
                 canvas.drawCircle(x, base - 0.65 * tall, 0.33 * tall, fill(leaf))
             else:
-                tree = skia.Path()
-                corners = ((x - 0.28 * tall, base - 0.2 * tall), (x, base - tall), (x + 0.28 * tall, base - 0.2 * tall))
-                tree.addPoly([skia.Point(*corner) for corner in corners], True)
+                low = base - 0.2 * tall
+                tree = polygon([(x - 0.28 * tall, low), (x, base - tall), (x + 0.28 * tall, low)])
                 canvas.drawPath(tree, fill(leaf))
     return str(rng.choice(["a park", "green hills", "the countryside"]))
 
@@ -232,9 +215,8 @@ def city(rng: np.random.Generator, canvas: skia.Canvas, width: int, height: int)
             for wx in np.arange(x + pane, x + wide - pane, 2 * pane):
                 for wy in np.arange(height - tall + pane, height, 2.2 * pane):
                     lit = (0.98, 0.85, 0.5) if rng.random() < (0.5 if night else 0.1) else darker(wall, 0.3)
-                    canvas.drawRect(
-                        skia.Rect(float(wx), float(wy), float(wx) + pane, float(wy) + 1.2 * pane), fill(lit)
-                    )
+                    x0, y0 = float(wx), float(wy)
+                    canvas.drawRect(skia.Rect(x0, y0, x0 + pane, y0 + 1.2 * pane), fill(lit))
             x += wide * rng.uniform(1.0, 1.2)
     return str(rng.choice(["a city at night", "a street at night"]) if night else rng.choice(["a city", "a street"]))
 

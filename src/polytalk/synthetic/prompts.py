@@ -10,39 +10,27 @@ Event = tuple[str, int, int, int]
 """(name, person or -1 for the camera, first frame, end frame)."""
 
 EVENT_WORDS: dict[str, tuple[str, ...]] = {
-    "nods": ("nods", "nods the head", "gives a nod", "is nodding", "nods in agreement", "says yes with the head"),
-    "shakes the head": (
-        "shakes the head", "says no with the head", "is shaking the head", "gives a shake of the head",
+    name: tuple(words.split("|"))
+    for name, words in {
+        "nods": "nods|nods the head|gives a nod|is nodding|nods in agreement|says yes with the head",
+        "shakes the head": "shakes the head|says no with the head|is shaking the head|gives a shake of the head|"
         "slowly shakes the head",
-    ),
-    "waves": ("waves", "waves a hand", "is waving", "waves hello", "waves to the camera", "gives a wave"),
-    "raises a hand": ("raises a hand", "lifts a hand", "holds up a hand", "is raising one hand", "shows a hand"),
-    "smiles": (
-        "smiles", "starts to smile", "gives a broad smile", "is smiling broadly", "breaks into a smile",
+        "waves": "waves|waves a hand|is waving|waves hello|waves to the camera|gives a wave",
+        "raises a hand": "raises a hand|lifts a hand|holds up a hand|is raising one hand|shows a hand",
+        "smiles": "smiles|starts to smile|gives a broad smile|is smiling broadly|breaks into a smile|"
         "smiles at the camera",
-    ),
-    "looks to the other": (
-        "looks to the other", "turns to the other", "turns the head to the side", "looks aside",
-        "is looking to one side", "turns towards the other person",
-    ),
-    "leans in": ("leans in", "leans forward", "comes closer", "leans towards the camera", "is leaning closer"),
-    "closes the eyes": (
-        "closes the eyes", "shuts the eyes", "keeps the eyes closed", "closes both eyes", "is closing the eyes",
-    ),
-    "tilts the head": (
-        "tilts the head", "leans the head to one side", "is tilting the head", "tilts the head to the side",
-    ),
-    "raises the brows": (
-        "raises the eyebrows", "lifts the brows", "raises both brows", "is lifting the eyebrows", "looks surprised",
-    ),
-    "walks to the other side": (
-        "walks to the other side", "walks across", "crosses to the other side", "walks over",
-        "is walking to the other side", "changes sides",
-    ),
-    "camera moves in": (
-        "The camera moves in", "The camera slowly zooms in", "The view comes closer", "A slow zoom in",
+        "looks to the other": "looks to the other|turns to the other|turns the head to the side|looks aside|"
+        "is looking to one side|turns towards the other person",
+        "leans in": "leans in|leans forward|comes closer|leans towards the camera|is leaning closer",
+        "closes the eyes": "closes the eyes|shuts the eyes|keeps the eyes closed|closes both eyes|is closing the eyes",
+        "tilts the head": "tilts the head|leans the head to one side|is tilting the head|tilts the head to the side",
+        "raises the brows": "raises the eyebrows|lifts the brows|raises both brows|is lifting the eyebrows|"
+        "looks surprised",
+        "walks to the other side": "walks to the other side|walks across|crosses to the other side|walks over|"
+        "is walking to the other side|changes sides",
+        "camera moves in": "The camera moves in|The camera slowly zooms in|The view comes closer|A slow zoom in|"
         "The camera comes closer",
-    ),
+    }.items()
 }  # fmt: skip
 """Ways to say each event; those of the camera are sentences."""
 
@@ -61,21 +49,13 @@ LOOK = {
 """The same for scenes in which nobody speaks."""
 
 
-def places(order: Sequence[int]) -> dict[int, str]:
-    """Person -> where they are, given the persons from left to right."""
-    if len(order) == 1:
-        return {order[0]: ""}
-    if len(order) == 2:
-        names = ["on the left", "on the right"]
-    elif len(order) == 3:
-        names = ["on the left", "in the middle", "on the right"]
-    else:
-        names = [
-            "on the far left",
-            *["in the middle left", "in the middle right"][: len(order) - 2],
-            "on the far right",
-        ]
-    return dict(zip(order, names, strict=False))
+PLACES = {
+    1: ("",),
+    2: ("on the left", "on the right"),
+    3: ("on the left", "in the middle", "on the right"),
+    4: ("on the far left", "in the middle left", "in the middle right", "on the far right"),
+}
+"""Where so many people are, from left to right."""
 
 
 def write_prompt(
@@ -107,12 +87,11 @@ def write_prompt(
     else:
         sentence = f"{len(order)} friends: {', '.join(left_to_right[:-1])} and {left_to_right[-1]}."
     if place and rng.random() < 0.5:
-        sentence = sentence[:-1] + (
-            f" in {place}." if not place.endswith(("background", "wallpaper", "backdrop")) else f", {place}."
-        )
+        before = "," if place.endswith(("background", "wallpaper", "backdrop")) else " in"
+        sentence = f"{sentence[:-1]}{before} {place}."
     if events and rng.random() < 0.25:
         sentence = ""
-    where = places(order)
+    where = dict(zip(order, PLACES[len(order)], strict=True))
     parts = [sentence] if sentence else []
     for name, person, _, _ in events:
         words = EVENT_WORDS[name][rng.integers(len(EVENT_WORDS[name]))]

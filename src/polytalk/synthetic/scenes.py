@@ -18,7 +18,7 @@ from polytalk.synthetic.picture_io import bundled_pictures, folder_pictures
 from polytalk.synthetic.prompts import Event, write_prompt
 from polytalk.synthetic.scene_config import SceneConfig, choose
 from polytalk.synthetic.speech.conversation import SyntheticConversation
-from polytalk.synthetic.staging import Stage, arrange, caught_mouths
+from polytalk.synthetic.staging import Staging, arrange, caught_mouths
 from polytalk.units import SAMPLES_PER_FRAME, SPATIAL_STRIDE
 
 CELL = SPATIAL_STRIDE
@@ -146,7 +146,7 @@ def _voices(
     return mouth, speaking, audio
 
 
-def _camera(stage: Stage, config: SceneConfig, index: int) -> skia.Matrix:
+def _camera(stage: Staging, config: SceneConfig, index: int) -> skia.Matrix:
     """From the scene to the frame: zoom onto the people, then pan."""
     zoom = float(stage.zoom[index])
     focus_x, focus_y = (float(middle) for middle in stage.place[0].mean(axis=0))
@@ -159,7 +159,7 @@ def _camera(stage: Stage, config: SceneConfig, index: int) -> skia.Matrix:
 
 
 def _draw(
-    config: SceneConfig, stage: Stage, background: skia.Image, light: skia.Image | None, indices: list[int]
+    config: SceneConfig, stage: Staging, background: skia.Image, light: skia.Image | None, indices: list[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Draw frames (n, H, W, 3) with who is seen at every second pixel (n, P, H/2, W/2) and boxes (n, P, 4) twice."""
     height, width, count = config.height, config.width, len(stage.people)

@@ -26,7 +26,7 @@ SHUT_IN_PICTURES = 0.3
 
 
 @dataclass
-class Stage:
+class Staging:
     """A scene before it is drawn. N frames in all, the lead included."""
 
     people: list[Character]
@@ -44,7 +44,7 @@ class Stage:
     pan: np.ndarray
     """(N, 2) as shares of the frame."""
 
-    def copy(self) -> Stage:
+    def copy(self) -> Staging:
         """With tracks and places of its own."""
         tracks = [{name: track.copy() for name, track in each.items()} for each in self.tracks]
         return replace(self, tracks=tracks, place=self.place.copy())
@@ -87,7 +87,7 @@ def arrange(
     lead: int,
     happening: Sequence[int],
     caught: np.ndarray | None,
-) -> tuple[Stage, tuple[Event, ...]]:
+) -> tuple[Staging, tuple[Event, ...]]:
     """Choose people, places, motion and events; ``caught`` are the mouths (P, 3) of the reference."""
     count, total = mouth.shape[1], config.num_frames + lead
     shared = choose(rng, config.sources) if rng.random() < config.same_style else ""
@@ -103,17 +103,15 @@ def arrange(
     full_speaking = np.concatenate([np.zeros((lead, count), bool), speaking])
     rank = {person: index for index, person in enumerate(order)}
     towards = [0.0 if count == 1 else 1.0 - 2.0 * rank[person] / (count - 1) for person in range(count)]
-    tracks = [
-        idle(rng, total, config.motion, full_speaking[:, person], towards[person], config.blinks)
-        for person in range(count)
-    ]
+    speech = zip(full_speaking.T, towards, strict=True)
+    tracks = [idle(rng, total, config.motion, talks, side, config.blinks) for talks, side in speech]
     for track, side in zip(tracks, hand_sides(place[:, 0], config.width), strict=True):
         track["hand_side"] = np.full(total, side)
     places = np.repeat(place[None], total, axis=0)
     # Half of the cameras stand still.
     pan_size = 0.035 * config.camera_motion * float(rng.random() < 0.5)
     pan = pan_size * np.stack([smooth_noise(rng, total, 5.0), 0.4 * smooth_noise(rng, total, 5.0)], axis=1)
-    stage = Stage(people, order, size, places, tracks, full_mouth, np.full(total, 1.0 + 2 * pan_size), pan)
+    stage = Staging(people, order, size, places, tracks, full_mouth, np.full(total, 1.0 + 2 * pan_size), pan)
     before = stage.copy()
     events = _happen(rng, config, stage, towards, lead)
     if happening:  # the draws that follow are the same
@@ -151,7 +149,7 @@ def _places(rng: np.random.Generator, config: SceneConfig, order: list[int]) -> 
 
 
 def _happen(
-    rng: np.random.Generator, config: SceneConfig, stage: Stage, towards: list[float], lead: int
+    rng: np.random.Generator, config: SceneConfig, stage: Staging, towards: list[float], lead: int
 ) -> tuple[Event, ...]:
     """Make events happen within the clip; returns them with frame numbers of the clip."""
     count, frames = len(stage.people), config.num_frames
@@ -182,7 +180,7 @@ def _happen(
     return tuple(events)
 
 
-def _walk(rng: np.random.Generator, stage: Stage, lead: int, frames: int) -> int:
+def _walk(rng: np.random.Generator, stage: Staging, lead: int, frames: int) -> int:
     """One person walks past the next, who makes room; returns the walker."""
     index = int(rng.integers(len(stage.order) - 1))
     first, second = stage.order[index], stage.order[index + 1]

@@ -40,7 +40,7 @@ Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrainingStage:
     """A kind of training."""
 
     config: type
@@ -56,10 +56,10 @@ def _train_network(config: network.NetworkStageConfig) -> Path:
 
 
 STAGES = {
-    "autoencoder": Stage(autoencoder.AutoencoderConfig, autoencoder.train),
-    "speech": Stage(speech.SpeechConfig, speech.train),
-    "network": Stage(network.NetworkStageConfig, _train_network, "raw.safetensors"),
-    "distillation": Stage(distillation.DistillationConfig, distillation.train, "raw.safetensors"),
+    "autoencoder": TrainingStage(autoencoder.AutoencoderConfig, autoencoder.train),
+    "speech": TrainingStage(speech.SpeechConfig, speech.train),
+    "network": TrainingStage(network.NetworkStageConfig, _train_network, "raw.safetensors"),
+    "distillation": TrainingStage(distillation.DistillationConfig, distillation.train, "raw.safetensors"),
 }
 
 

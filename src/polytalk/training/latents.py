@@ -80,6 +80,7 @@ class ClipJob:
     """Which of the things that may be said and happen in the scene."""
 
 
+Row = dict[str, np.ndarray]
 Encoders = tuple[MiniAutoencoder, MiniSpeechEncoder, MiniTextEncoder]
 
 
@@ -113,8 +114,8 @@ def standardised(tracks: np.ndarray) -> np.ndarray:
     return np.where(deviation > 1e-5, centred / np.maximum(deviation, 1e-5), 0.0)
 
 
-def _work(jobs: Sequence[ClipJob], encoders: Encoders, rows: Queue[dict[str, np.ndarray] | Exception]) -> None:
-    """A worker process: a row for each job, or what went wrong."""
+def _work(jobs: Sequence[ClipJob], encoders: Encoders, rows: Queue[Row | tuple[str, str, str]]) -> None:
+    """A worker process: a row for each job, or the three parts of a `PolytalkError`."""
     torch.set_num_threads(1)
     autoencoder, speech, text = encoders
     autoencoder = autoencoder.to(memory_format=torch.channels_last)
@@ -124,15 +125,15 @@ def _work(jobs: Sequence[ClipJob], encoders: Encoders, rows: Queue[dict[str, np.
             if job.voices not in banks:
                 banks[job.voices] = SpeechBank(job.voices, held_out=False)
             rows.put(encode_example(draw_example(job, banks[job.voices]), autoencoder, speech, text))
-    except Exception as error:
-        rows.put(error)
+    except PolytalkError as error:
+        rows.put((error.field, error.problem, error.remedy))
 
 
-def draw_rows(jobs: Sequence[ClipJob], workers: int, encoders: Encoders) -> Iterator[dict[str, np.ndarray]]:
+def draw_rows(jobs: Sequence[ClipJob], workers: int, encoders: Encoders) -> Iterator[Row]:
     """Rows of all jobs, in order, drawn and encoded by several processes of one thread each.
 
     Raises:
-        PolytalkError: a process ended before its time; what goes wrong within one is raised here as it is.
+        PolytalkError: as it was raised in a process, or because one ended before its time.
     """
     context = multiprocessing.get_context("spawn")
     count = min(workers, os.cpu_count() or 1)
@@ -153,7 +154,7 @@ def draw_rows(jobs: Sequence[ClipJob], workers: int, encoders: Encoders) -> Iter
             process.join()
 
 
-def _next_row(rows: Queue[dict[str, np.ndarray] | Exception], process: BaseProcess) -> dict[str, np.ndarray]:
+def _next_row(rows: Queue[Row | tuple[str, str, str]], process: BaseProcess) -> Row:
     alive = True
     while True:
         try:
@@ -161,12 +162,12 @@ def _next_row(rows: Queue[dict[str, np.ndarray] | Exception], process: BaseProce
         except Empty:
             if not alive:
                 raise PolytalkError(
-                    "workers", "a process that draws has ended", "Give fewer: memory may be short."
+                    "workers", "a process that draws has ended", "See its last words above, or give fewer"
                 ) from None
             alive = process.is_alive()  # what it put last is taken before it is missed
             continue
-        if isinstance(row, Exception):
-            raise row
+        if isinstance(row, tuple):
+            raise PolytalkError(*row)
         return row
 
 

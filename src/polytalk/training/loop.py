@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from polytalk.errors import PolytalkError
+from polytalk.models.library_internals import copy_all, lerp_all
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "ema.safetensors"
@@ -189,12 +190,12 @@ class Loop:
             optimizer.zero_grad(set_to_none=True)
         if self.worker is not self.module:
             with torch.no_grad():
-                torch._foreach_copy_(list(self.worker.parameters()), list(self.module.parameters()))
+                copy_all(list(self.worker.parameters()), list(self.module.parameters()))
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             pairs = zip(self.ema.parameters(), self.module.parameters(), strict=True)
             averaged, current = map(list, zip(*((a, p) for a, p in pairs if p.requires_grad), strict=True))
-            torch._foreach_lerp_(averaged, current, 1 - decay)
+            lerp_all(averaged, current, 1 - decay)
         return {**{name: float(value.detach()) for name, value in losses.items()}, "gradient_norm": float(norm)}
 
     def save(self) -> None:

@@ -16,6 +16,7 @@ from polytalk.checkpoints.layouts import ModelLocation, locate
 from polytalk.checkpoints.wan import WAN_CLASSES, Part, WanFiles, open_files
 from polytalk.config.index import ModelIndex
 from polytalk.errors import PolytalkError
+from polytalk.models.library_internals import float32_names, tied_weights
 from polytalk.models.transformer import MultiTalkTransformer3DModel
 from polytalk.pipeline.components.wan import load_tokenizer
 from polytalk.weights.synthesize import new_folder
@@ -56,7 +57,7 @@ def convert(
     quantize = _quantizer(quantization)
     files = open_files(location)
     notify = report or (lambda component, unit: None)
-    wide: Any = MultiTalkTransformer3DModel._keep_in_fp32_modules
+    wide = float32_names(MultiTalkTransformer3DModel)
     with new_folder(folder, _expected_bytes(files, dtype, quantization)):
         for name, part in files.parts().items():
             network = name == "transformer"
@@ -101,7 +102,7 @@ def write_part(
             report(name)
 
     model: Any = load_into(part.build, part.tensors, dtype=dtype, keep_in_fp32=keep_in_fp32, on_module=on_module)
-    tied = getattr(model, "_tied_weights_keys", None) or {}
+    tied = tied_weights(model)
     rest = {name: tensor for name, tensor in model.state_dict().items() if name not in written and name not in tied}
     shards.add(rest)
     diffusers = hasattr(model, "save_config")

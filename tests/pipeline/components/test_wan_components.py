@@ -18,8 +18,7 @@ from polytalk.checkpoints import (
     transformer_from_official,
     vae_from_official,
 )
-from polytalk.checkpoints.diffusers_names import speech_encoder_plan
-from polytalk.checkpoints.released_names import translate
+from polytalk.checkpoints.names import speech_encoder_plan, translate
 from polytalk.conditioning.clip import CLIP_MEAN, CLIP_STD, clip_pixels
 from polytalk.conditioning.speech import standardise
 from polytalk.conditioning.text import clean_prompt, encode_prompts

@@ -18,7 +18,7 @@ from polytalk.synthetic.characters.character import Character, Pose
 from polytalk.synthetic.characters.heads import head as heads
 from polytalk.synthetic.characters.heads import mesh
 from polytalk.synthetic.characters.photos import person as photos
-from polytalk.synthetic.characters.registry import SOURCES, portrait, register_portraits
+from polytalk.synthetic.characters.registry import SOURCES, portrait, portraits_of
 from polytalk.synthetic.scene_config import SceneConfig
 
 SIZE, HEAD = 240, 150.0
@@ -204,15 +204,11 @@ class TestPhotos:
         (tmp_path / "anna.json").write_text(json.dumps(sidecar))
         return tmp_path
 
-    def test_folder_becomes_a_source(self, tmp_path):
-        source = register_portraits(self.folder(tmp_path, SIDECAR), name="test portraits")
-        try:
-            person = SOURCES["test portraits"](np.random.default_rng(0))
-            assert SOURCES["test portraits"] is source
-            assert person.describe() == "a drawn face"
-            assert darkness(person, replace(FRONT, opening=1.0)) > darkness(person, FRONT) + 60
-        finally:
-            del SOURCES["test portraits"]
+    def test_folder_becomes_a_source(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(SOURCES, "mine", portraits_of(self.folder(tmp_path, SIDECAR)))
+        person = SOURCES["mine"](np.random.default_rng(0))
+        assert person.describe() == "a drawn face"
+        assert darkness(person, replace(FRONT, opening=1.0)) > darkness(person, FRONT) + 60
 
     def test_closed_mouth_leaves_the_rest_of_the_picture_alone(self, tmp_path):
         (one,) = photos.load_portraits(self.folder(tmp_path, SIDECAR))

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from polytalk.errors import PolytalkError
-from polytalk.synthetic.speech.augment import CLEAN, Augmentation, colour, draw_noise
+from polytalk.synthetic.speech.augment import Augmentation, colour, draw_noise
 from polytalk.synthetic.speech.bank import SpeechBank, add_to_bank
 from polytalk.synthetic.speech.conversation import draw_conversation
 from polytalk.synthetic.speech.formant import FormantSource
 from polytalk.synthetic.speech.mouth import mouth_track
 
 FRAMES = 33
+
+CLEAN = Augmentation(speed=0, tone=0, room=0, noise=0, bleed=0, gain_db=(0.0, 0.0))
 
 
 @pytest.fixture(scope="module")

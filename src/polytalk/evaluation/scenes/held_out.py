@@ -96,13 +96,7 @@ def evaluation_voices() -> SpeechBank:
             first, count = part.pop("first"), part.pop("count")
             (Path(folder) / f"{source}.json").write_text(json.dumps(part), encoding="utf-8")
             (Path(folder) / f"{source}.pcm").write_bytes(sound[first : first + count].tobytes())
-        return _in_memory(SpeechBank(folder))
-
-
-def _in_memory(bank: SpeechBank) -> SpeechBank:
-    """Copies the mapped sound, so that the folder may go (Windows refuses to delete mapped files)."""
-    bank._sound = {name: np.array(sound) for name, sound in bank._sound.items()}  # type: ignore[misc]
-    return bank
+        return SpeechBank(folder, in_memory=True)
 
 
 def _decode(path: Path) -> np.ndarray:

@@ -153,8 +153,7 @@ def conversation_bank(folder: Path | None) -> tuple[SpeechBank, str]:
         return SpeechBank(folder), str(folder)
     with tempfile.TemporaryDirectory(prefix="polytalk-") as made:
         build(made, _PER_SOURCE, sources=_MADE_NOW)
-        bank = SpeechBank(made)
-        bank._sound = {name: np.array(sound) for name, sound in bank._sound.items()}  # type: ignore[misc]
+        bank = SpeechBank(made, in_memory=True)
     return bank, f"made now, {_PER_SOURCE:g} minutes per synthesiser"
 
 

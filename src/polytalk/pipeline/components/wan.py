@@ -184,7 +184,7 @@ def load_transformer(
             steps.append(quantizer(options.quantization))
         sharded = options.parallel is not None and options.parallel.fsdp
         if sharded and not options.loras:
-            from polytalk.acceleration.parallel.weights import block_sharder
+            from polytalk.acceleration.parallel.apply import block_sharder  # as in acceleration.apply
 
             steps.append(block_sharder(device))
 

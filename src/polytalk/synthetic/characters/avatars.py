@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import importlib
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,9 @@ import skia
 from polytalk.errors import PolytalkError
 from polytalk.synthetic.characters.character import FaceGeometry, Pose
 from polytalk.synthetic.characters.vector.body import Body
+from polytalk.synthetic.characters.vector.colours import Colour, argb, brightness, darker
 from polytalk.synthetic.characters.vector.figure import at_shoulders, mapped_box
-from polytalk.synthetic.characters.vector.kit import Brush, Colour, argb, brightness, darker, fill, placed
+from polytalk.synthetic.characters.vector.kit import Brush, fill, placed
 from polytalk.synthetic.characters.vector.mouth import Mouth
 
 POOL = 64
@@ -63,6 +65,13 @@ HAIR_COLOURS = {
 }  # fmt: skip
 GLASSES = ("PRESCRIPTION_1", "PRESCRIPTION_2", "ROUND")
 EYES = ("DEFAULT", "DEFAULT", "DEFAULT", "SQUINT", "SURPRISED", "HAPPY")
+SKINS = ("TANNED", "PALE", "PALE", "LIGHT", "LIGHT", "BROWN", "BROWN", "DARK_BROWN", "BLACK")
+PARTS = {
+    "top": "HairType", "eyes": "EyeType", "eyebrows": "EyebrowType", "nose": "NoseType", "skin_color": "SkinColor",
+    "facial_hair": "FacialHairType", "hair_color": "HairColor", "facial_hair_color": "HairColor",
+    "accessory": "AccessoryType", "clothing": "ClothingType", "clothing_color": "ClothingColor",
+}  # fmt: skip
+"""Part of an avatar -> the package's table of its kinds."""
 BROWS = ("DEFAULT", "DEFAULT_NATURAL", "FLAT_NATURAL", "RAISED_EXCITED_NATURAL", "RAISED_EXCITED")
 
 
@@ -70,43 +79,46 @@ def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise PolytalkError(
-            "avatars", f"the package {name} is not installed", 'install it with `pip install "polytalk[sources]"`'
-        ) from error
+        remedy = 'install it with `pip install "polytalk[sources]"`'
+        raise PolytalkError("avatars", f"the package {name} is not installed", remedy) from error
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A cut-out picture and where it lies in the drawing."""
+    """A cut-out picture, or nothing, and where it lies in the drawing."""
 
-    image: skia.Image
+    image: skia.Image | None
     box: skia.Rect
 
     def draw(self, canvas: skia.Canvas, dx: float = 0.0, dy: float = 0.0, squash: float = 1.0) -> None:
         """Draw it, shifted (units of the drawing) and squashed towards the height of the eyes."""
+        if self.image is None:
+            return
         box = self.box
         top, bottom = (FACE_Y + squash * (y - FACE_Y) + dy for y in (box.top(), box.bottom()))
         target = skia.Rect.MakeLTRB(box.left() + dx, top, box.right() + dx, bottom)
-        canvas.drawImageRect(
-            self.image, target, skia.SamplingOptions(skia.FilterMode.kLinear, skia.MipmapMode.kNearest)
-        )
+        sampling = skia.SamplingOptions(skia.FilterMode.kLinear, skia.MipmapMode.kNearest)
+        canvas.drawImageRect(self.image, target, sampling)
 
 
 @dataclass(frozen=True)
 class Sheet:
     """The layers of one avatar."""
 
-    trunk: Layer | None
-    skull: Layer | None
-    nose: Layer | None
-    eyes: Layer | None
-    lids: Layer | None
-    brows: Layer | None
-    top: Layer | None
+    trunk: Layer
+    skull: Layer
+    nose: Layer
+    eyes: Layer
+    lids: Layer
+    brows: Layer
+    top: Layer
     skin: Colour
     words: str
-    crown: float
-    """Top of the hair in the drawing."""
+
+    @property
+    def crown(self) -> float:
+        """Top of the hair in the drawing."""
+        return 36.0 if self.top.image is None else min(36.0, self.top.box.top())
 
 
 def head_mask(shape: tuple[int, int]) -> np.ndarray:
@@ -116,11 +128,11 @@ def head_mask(shape: tuple[int, int]) -> np.ndarray:
     return np.clip(np.where(y < 136, 1.0, 0.5 + RESOLUTION * chin), 0, 1)
 
 
-def cut_layer(pixels: np.ndarray) -> Layer | None:
+def cut_layer(pixels: np.ndarray) -> Layer:
     """Layer of the part of a premultiplied RGBA picture (height, width, 4; uint8) that is not empty."""
     rows, columns = np.flatnonzero(pixels[..., 3].any(axis=1)), np.flatnonzero(pixels[..., 3].any(axis=0))
     if not len(rows):
-        return None
+        return Layer(None, skia.Rect())
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     part = np.ascontiguousarray(pixels[top:bottom, left:right][..., [2, 1, 0, 3]])  # as `kit.raster`
     image = skia.Image.fromarray(part, skia.kBGRA_8888_ColorType, skia.kPremul_AlphaType).withDefaultMipmaps()
@@ -137,9 +149,8 @@ def _render(svg: ET.Element, keep: tuple[str, ...]) -> np.ndarray:
             if child.get("id", "").removeprefix("transparent_") in names:
                 parent.remove(child)
     width, height = (round(RESOLUTION * side) for side in CANVAS)
-    data = resvg.svg_to_bytes(
-        svg_string=ET.tostring(root, encoding="unicode"), width=width, height=height, skip_system_fonts=True
-    )
+    text = ET.tostring(root, encoding="unicode")
+    data = resvg.svg_to_bytes(svg_string=text, width=width, height=height, skip_system_fonts=True)
     image = skia.Image.MakeFromEncoded(skia.Data.MakeWithCopy(bytes(data)))
     pixels = np.zeros((height, width, 4), np.uint8)
     info = skia.ImageInfo.Make(width, height, skia.kRGBA_8888_ColorType, skia.kPremul_AlphaType)
@@ -154,63 +165,57 @@ def render_sheet(number: int) -> Sheet:
     Raises:
         PolytalkError: python-avatars or resvg-py is not installed.
     """
-    pa = _package("python_avatars")
-    rng = np.random.default_rng(900_000 + number)
-
-    def pick(names: Any) -> str:
-        names = list(names)
-        return str(names[rng.integers(len(names))])
-
-    top, cloth, cloth_colour, hair = pick(TOPS), pick(CLOTHES), pick(CLOTH_COLOURS), pick(HAIR_COLOURS)
-    skin = pick(("TANNED", "PALE", "PALE", "LIGHT", "LIGHT", "BROWN", "BROWN", "DARK_BROWN", "BLACK"))
-    glasses = pick(GLASSES) if rng.random() < 0.25 else "NONE"
-    bearded = top in ("NONE", "SIDES", "SHORT_FLAT", "CAESAR") and rng.random() < 0.5
-    beard = pick(("BEARD_LIGHT", "BEARD_MEDIUM")) if bearded else "NONE"
-
-    def svg(**changes: Any) -> ET.Element:
-        avatar = pa.Avatar(
-            style=pa.AvatarStyle.TRANSPARENT,
-            top=pa.HairType[top],
-            eyes=pa.EyeType[changes.get("eyes", eyes)],
-            eyebrows=pa.EyebrowType[brows],
-            nose=pa.NoseType[nose],
-            facial_hair=pa.FacialHairType[beard],
-            skin_color=pa.SkinColor[skin],
-            hair_color=pa.HairColor[hair],
-            facial_hair_color=pa.HairColor[hair],
-            accessory=pa.AccessoryType[glasses],
-            clothing=pa.ClothingType[cloth],
-            clothing_color=pa.ClothingColor[cloth_colour],
-        )
-        return ET.fromstring(avatar.render())
-
-    eyes, brows, nose = pick(EYES), pick(BROWS), pick(("DEFAULT", "DEFAULT", "SMALL", "WIDE"))
-    plain = svg()
+    package = _package("python_avatars")
+    chosen = _choose(np.random.default_rng(900_000 + number))
+    plain = _svg(package, chosen)
     body = _render(plain, ("Body",))
-    mask = head_mask(body.shape[:2])
-    skull, trunk = body.copy(), _render(plain, ("Body", "Clothing"))
-    skull = np.round(skull * mask[..., None]).astype(np.uint8)
+    skull = np.round(body * head_mask(body.shape[:2])[..., None]).astype(np.uint8)
     # under the head the trunk keeps the neck only: what the head leaves when it tilts must not show a second head
-    y = (np.arange(body.shape[0]) + 0.5) / RESOLUTION
-    x = (np.arange(body.shape[1]) + 0.5) / RESOLUTION
+    trunk = _render(plain, ("Body", "Clothing"))
+    y, x = ((np.arange(side) + 0.5) / RESOLUTION for side in body.shape[:2])
     neck = (y[:, None] > 150) & ((np.abs(x[None] - CENTRE_X) < 24) | (y[:, None] > 188))
     trunk[~neck] = 0
-    hex_skin = pa.SkinColor[skin].value
-    hair_words = TOPS[top].format(HAIR_COLOURS[hair])
-    extras = [", a beard" if beard != "NONE" else "", ", glasses" if glasses != "NONE" else ""]
-    tall = cut_layer(_render(plain, ("Top",)))
+    tone = package.SkinColor[chosen["skin_color"]].value
+    red, green, blue = (int(tone[i : i + 2], 16) / 255 for i in (1, 3, 5))
     return Sheet(
         trunk=cut_layer(trunk),
         skull=cut_layer(skull),
         nose=cut_layer(_render(plain, ("Nose",))),
         eyes=cut_layer(_render(plain, ("Eyes",))),
-        lids=cut_layer(_render(svg(eyes="CLOSED"), ("Eyes",))),
+        lids=cut_layer(_render(_svg(package, chosen | {"eyes": "CLOSED"}), ("Eyes",))),
         brows=cut_layer(_render(plain, ("Eyebrow",))),
-        top=tall,
-        skin=tuple(int(hex_skin[i : i + 2], 16) / 255 for i in (1, 3, 5)),  # type: ignore[arg-type]
-        words=f"{hair_words}{''.join(extras)} and {CLOTHES[cloth].format(CLOTH_COLOURS[cloth_colour])}",
-        crown=min(36.0, tall.box.top() if tall is not None else 36.0),
+        top=cut_layer(_render(plain, ("Top",))),
+        skin=(red, green, blue),
+        words=_words(chosen),
     )
+
+
+def _choose(rng: np.random.Generator) -> dict[str, str]:
+    """Part of an avatar -> which of its kind."""
+
+    def pick(names: Iterable[str]) -> str:
+        names = list(names)
+        return names[rng.integers(len(names))]
+
+    chosen = {"top": pick(TOPS), "clothing": pick(CLOTHES), "clothing_color": pick(CLOTH_COLOURS)}
+    chosen |= {"hair_color": pick(HAIR_COLOURS), "skin_color": pick(SKINS)}
+    chosen["accessory"] = pick(GLASSES) if rng.random() < 0.25 else "NONE"
+    bearded = chosen["top"] in ("NONE", "SIDES", "SHORT_FLAT", "CAESAR") and rng.random() < 0.5
+    chosen["facial_hair"] = pick(("BEARD_LIGHT", "BEARD_MEDIUM")) if bearded else "NONE"
+    chosen |= {"eyes": pick(EYES), "eyebrows": pick(BROWS), "nose": pick(("DEFAULT", "DEFAULT", "SMALL", "WIDE"))}
+    return chosen | {"facial_hair_color": chosen["hair_color"]}
+
+
+def _svg(package: Any, chosen: dict[str, str]) -> ET.Element:
+    parts = {part: getattr(package, kind)[chosen[part]] for part, kind in PARTS.items()}
+    return ET.fromstring(package.Avatar(style=package.AvatarStyle.TRANSPARENT, **parts).render())
+
+
+def _words(chosen: dict[str, str]) -> str:
+    hair = TOPS[chosen["top"]].format(HAIR_COLOURS[chosen["hair_color"]])
+    beard = ", a beard" if chosen["facial_hair"] != "NONE" else ""
+    glasses = ", glasses" if chosen["accessory"] != "NONE" else ""
+    return f"{hair}{beard}{glasses} and {CLOTHES[chosen['clothing']].format(CLOTH_COLOURS[chosen['clothing_color']])}"
 
 
 class AvatarPerson:
@@ -222,9 +227,8 @@ class AvatarPerson:
         self.sheet = sheet = render_sheet(int(rng.integers(POOL)))
         brush = Brush("flat", 1.0, 0.0, 0)
         lips = rng.random() < 0.6
-        self.mouth = Mouth.drawn(
-            rng, brush, sheet.skin, float(rng.uniform(0.26, 0.31)), float(rng.uniform(0.1, 0.9)), lips=lips
-        )
+        base, full = float(rng.uniform(0.26, 0.31)), float(rng.uniform(0.1, 0.9))
+        self.mouth = Mouth.drawn(rng, brush, sheet.skin, base, full, lips)
         if not lips:  # a line that shows on dark skin too
             self.mouth.line.setColor(argb(darker(sheet.skin, 0.75 if brightness(sheet.skin) > 0.4 else 0.55)))
         self.below = fill(self._cloth_colour())
@@ -233,9 +237,8 @@ class AvatarPerson:
 
     def _cloth_colour(self) -> Colour:
         """Colour of the clothes at the drawing's lower edge, which continues below it."""
-        trunk = self.sheet.trunk
-        assert trunk is not None
-        row = trunk.image.toarray(colorType=skia.kRGBA_8888_ColorType)[-3]
+        assert self.sheet.trunk.image is not None
+        row = self.sheet.trunk.image.toarray(colorType=skia.kRGBA_8888_ColorType)[-3]
         colour = np.median(row[row[:, 3] > 250][:, :3], axis=0) / 255
         return float(colour[0]), float(colour[1]), float(colour[2])
 
@@ -249,55 +252,42 @@ class AvatarPerson:
         dx, dy = self._shift(pose)
         with placed(canvas, pose.x, pose.y, pose.size / HEIGHT):
             with placed(canvas, -CENTRE_X - pose.lean * HEIGHT, -CENTRE_Y):
-                if sheet.trunk is not None:
-                    canvas.drawRect(skia.Rect.MakeLTRB(32, 278, 232, 900), self.below)
-                    sheet.trunk.draw(canvas)
-            self._turn_head(canvas, pose)
-            for layer, share in ((sheet.skull, 0.0), (sheet.nose, 1.25)):
-                if layer is not None:
-                    layer.draw(canvas, share * dx, share * dy)
+                canvas.drawRect(skia.Rect.MakeLTRB(32, 278, 232, 900), self.below)
+                sheet.trunk.draw(canvas)
+            canvas.translate(0, 0.45 * HEIGHT)
+            canvas.rotate(float(np.degrees(pose.roll)))
+            canvas.translate(-CENTRE_X, -0.45 * HEIGHT - CENTRE_Y)
+            sheet.skull.draw(canvas)
+            sheet.nose.draw(canvas, 1.25 * dx, 1.25 * dy)
             self._draw_eyes(canvas, pose, dx, dy)
-            if sheet.top is not None:
-                sheet.top.draw(canvas)  # its cut-out fits the skull, so it stays on it
+            sheet.top.draw(canvas)  # its cut-out fits the skull, so it stays on it
             canvas.translate(CENTRE_X + dx, MOUTH_Y + dy)
             canvas.scale(HEIGHT, HEIGHT)
             self.mouth.draw(canvas, pose)
         with at_shoulders(canvas, pose):
             self.body.draw_hand(canvas, pose)
 
-    def _turn_head(self, canvas: skia.Canvas, pose: Pose) -> None:
-        """Tilt about the top of the neck and stretch the lower face a little with the jaw."""
-        canvas.translate(0, 0.45 * HEIGHT)
-        canvas.rotate(float(np.degrees(pose.roll)))
-        canvas.translate(-CENTRE_X, -0.45 * HEIGHT - CENTRE_Y)
-
     def _draw_eyes(self, canvas: skia.Canvas, pose: Pose, dx: float, dy: float) -> None:
         sheet = self.sheet
-        if pose.blink > 0.75 and sheet.lids is not None:
+        if pose.blink > 0.75 and sheet.lids.image is not None:
             sheet.lids.draw(canvas, dx, dy)
-        elif sheet.eyes is not None:
+        else:
             sheet.eyes.draw(canvas, dx + 3.5 * pose.gaze_x, dy + 2.5 * pose.gaze_y, 1.0 - 0.8 * pose.blink)
-        if sheet.brows is not None:
-            sheet.brows.draw(canvas, dx, dy - 4.5 * pose.brow)
+        sheet.brows.draw(canvas, dx, dy - 4.5 * pose.brow)
 
     def geometry(self, pose: Pose) -> FaceGeometry:
         """See `Character`."""
         reach, above, below = self.mouth.reach()
         dx, dy = self._shift(pose)
         x, y = (CENTRE_X + dx, MOUTH_Y + dy)
-        matrix = self._head_matrix(pose)
-        mouth = mapped_box(matrix, x - reach * HEIGHT, y - above * HEIGHT, x + reach * HEIGHT, y + below * HEIGHT)
-        return FaceGeometry(mouth, face=mapped_box(matrix, 66, self.sheet.crown, 198, 187))
-
-    @staticmethod
-    def _head_matrix(pose: Pose) -> skia.Matrix:
         matrix = skia.Matrix()
         matrix.setTranslate(-CENTRE_X, -0.45 * HEIGHT - CENTRE_Y)
         matrix.postRotate(float(np.degrees(pose.roll)))
         matrix.postTranslate(0, 0.45 * HEIGHT)
         matrix.postScale(pose.size / HEIGHT, pose.size / HEIGHT)
         matrix.postTranslate(pose.x, pose.y)
-        return matrix
+        mouth = mapped_box(matrix, x - reach * HEIGHT, y - above * HEIGHT, x + reach * HEIGHT, y + below * HEIGHT)
+        return FaceGeometry(mouth, face=mapped_box(matrix, 66, self.sheet.crown, 198, 187))
 
     def describe(self) -> str:
         """See `Character`."""

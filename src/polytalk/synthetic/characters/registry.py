@@ -35,28 +35,11 @@ SOURCES: dict[str, CharacterSource] = {
 """Name of a source (as in `SceneConfig.sources`) -> what builds its characters. Avatars need the extra `sources`."""
 
 
-def register(name: str, source: CharacterSource) -> None:
-    """Add a source under a new name, so that `SceneConfig.sources` may weigh it.
-
-    Raises:
-        ValueError: the name is taken by another source.
-    """
-    if SOURCES.get(name, source) is not source:
-        raise ValueError(f"the character source {name!r} exists already")
-    SOURCES[name] = source
-
-
-def register_portraits(folder: Path | str, name: str = "portraits") -> CharacterSource:
-    """Register the pictures of a folder (see `photos.person.load_portraits`) as a source of characters.
+def portraits_of(folder: Path | str) -> CharacterSource:
+    """A source of one's own for the table: the pictures of a folder, see `photos.person.load_portraits`.
 
     Raises:
         PolytalkError: the folder holds no picture with a sidecar, or a sidecar is wrong.
-        ValueError: the name is taken.
     """
     portraits = load_portraits(Path(folder))
-
-    def source(rng: np.random.Generator) -> Character:
-        return PhotoPerson(rng, portraits)
-
-    register(name, source)
-    return source
+    return lambda rng: PhotoPerson(rng, portraits)

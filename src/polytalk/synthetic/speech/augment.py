@@ -53,10 +53,6 @@ class Augmentation:
         return float(np.exp(rng.uniform(low, high))) if rng.random() < self.speed else 1.0
 
 
-CLEAN = Augmentation(speed=0, tone=0, room=0, noise=0, bleed=0, gain_db=(0.0, 0.0))
-"""No change at all."""
-
-
 def colour(samples: np.ndarray, rng: np.random.Generator, config: Augmentation) -> np.ndarray:
     """Tone and room of one drawn microphone and place.
 
@@ -119,9 +115,8 @@ def draw_noise(n: int, rng: np.random.Generator) -> np.ndarray:
     elif kind == 2:
         base = float(rng.choice([50.0, 60.0]))
         overtones = np.array([1, 2, 3, 5])
-        noise = (rng.uniform(0.1, 1, 4) / overtones) @ np.sin(
-            2 * np.pi * base * overtones[:, None] * time + rng.uniform(0, 6.28, (4, 1))
-        )
+        strength = rng.uniform(0.1, 1, 4) / overtones
+        noise = strength @ np.sin(2 * np.pi * base * overtones[:, None] * time + rng.uniform(0, 6.28, (4, 1)))
     else:
         root = float(rng.uniform(110, 440))
         beat = 0.6 + 0.4 * np.cos(2 * np.pi * rng.uniform(0.7, 3) * time + rng.uniform(0, 6.28))

@@ -37,7 +37,7 @@ SPEECH_SOURCES: dict[str, Any] = {
 }
 """Every synthesiser that a bank can be filled by, by name."""
 SOURCE_WEIGHTS = {"kokoro": 4.0, "hibari": 2.0, "flite": 2.0, "espeak": 2.0, "formant": 0.5}
-"""How often `SpeechBank.draw` takes a source, relative to the others present: natural voices more often."""
+"""How often `SpeechBank.draw_index` takes a source, relative to the others present: natural voices more often."""
 
 
 class SpeechBank:
@@ -45,47 +45,38 @@ class SpeechBank:
 
     Args:
         folder: made by `build`.
-        weights: source -> weight in `draw`; sources left out are never drawn.
+        weights: source -> weight in `draw_index`; sources left out are never drawn.
         held_out: True for the sixteenth of the utterances kept for validation, False for the others, None for all.
+        in_memory: read the sound, so that the folder may go.
 
     Raises:
         PolytalkError: there is no bank in the folder.
     """
 
     def __init__(
-        self, folder: str | Path, weights: dict[str, float] | None = None, held_out: bool | None = None
-    ) -> None:
+        self, folder: str | Path, weights: dict[str, float] | None = None, held_out: bool | None = None,
+        in_memory: bool = False,
+    ) -> None:  # fmt: skip
         self.folder = Path(folder)
         weights = SOURCE_WEIGHTS if weights is None else weights
         self._entries: list[tuple[str, dict[str, Any]]] = []
-        self._sound: dict[str, np.memmap] = {}
+        self._sound: dict[str, np.ndarray] = {}
         for path in sorted(self.folder.glob("*.json")):
             index = json.loads(path.read_text(encoding="utf-8"))
             name = index["source"]
             if weights.get(name, 0) <= 0 or not index["speech"]:
                 continue
-            self._sound[name] = np.memmap(self.folder / f"{name}.pcm", dtype="<i2", mode="r")
+            mapped = np.memmap(self.folder / f"{name}.pcm", dtype="<i2", mode="r")
+            self._sound[name] = np.array(mapped) if in_memory else mapped
             for number, entry in enumerate(index["speech"]):
                 if held_out is None or (number % 16 == 0) == held_out:
                     self._entries.append((name, entry))
         if not self._entries:
-            raise PolytalkError(
-                str(folder), "holds no voices", "Run `python -m polytalk.synthetic.speech.bank --out ...` first."
-            )
+            remedy = "Run `python -m polytalk.synthetic.speech.bank --out ...` first."
+            raise PolytalkError(str(folder), "holds no voices", remedy)
         self._by_source = {name: [i for i, e in enumerate(self._entries) if e[0] == name] for name in self._sound}
         share = np.array([weights[name] for name in self._by_source])
         self._share = share / share.sum()
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A worker process maps the files anew: pickling a map would copy all the sound.
-        sound = {name: None if isinstance(part, np.memmap) else part for name, part in self._sound.items()}
-        return self.__dict__ | {"_sound": sound}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        for name, part in self._sound.items():
-            if part is None:
-                self._sound[name] = np.memmap(self.folder / f"{name}.pcm", dtype="<i2", mode="r")
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -99,10 +90,8 @@ class SpeechBank:
     def phonemes(self, index: int) -> tuple[Phoneme, ...]:
         """The phonemes of utterance `index` without its sound."""
         entry = self._entries[index][1]
-        edges = entry["edges_ms"]
-        return tuple(
-            (symbol, edges[i] / 1000, edges[i + 1] / 1000) for i, symbol in enumerate(entry["phonemes"].split(" "))
-        )
+        edges = [edge / 1000 for edge in entry["edges_ms"]]
+        return tuple(zip(entry["phonemes"].split(" "), edges[:-1], edges[1:], strict=True))
 
     def samples(self, index: int, first: int, last: int) -> np.ndarray:
         """Samples first..last of utterance `index`, float32; only these are read."""
@@ -132,10 +121,6 @@ class SpeechBank:
         members = self._by_source[names[int(rng.choice(len(names), p=self._share))]]
         return members[int(rng.integers(len(members)))]
 
-    def draw(self, rng: np.random.Generator) -> Speech:
-        """A random utterance."""
-        return self[self.draw_index(rng)]
-
 
 def _write_index(path: Path, source: SpeechSource, seed: int, speech: list[dict[str, Any]]) -> None:
     index = {"format": _FORMAT, "source": source.name, "licence": source.licence, "seed": seed}
@@ -160,7 +145,7 @@ def add_to_bank(
     """Speaks until the bank holds `minutes` of this source; returns the minutes it then holds.
 
     Args:
-        progress: called with the minutes so far after each utterance.
+        progress: called with completed=minutes so far after each utterance.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -186,13 +171,9 @@ def add_to_bank(
                 file.flush()
                 _write_index(path, source, seed, entries)
             if progress is not None:
-                progress(at / SAMPLE_RATE / 60)
+                progress(completed=at / SAMPLE_RATE / 60)
     _write_index(path, source, seed, entries)
     return at / SAMPLE_RATE / 60
-
-
-def _show(bar: Any, task: Any, minutes: float) -> None:
-    bar.update(task, completed=minutes)
 
 
 def build(folder: str | Path, minutes: float, seed: int = 0, sources: Iterable[str] | None = None) -> dict[str, float]:
@@ -209,15 +190,13 @@ def build(folder: str | Path, minutes: float, seed: int = 0, sources: Iterable[s
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.1f} min"))
         with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
             task = bar.add_task(name, total=minutes)
-            done[name] = add_to_bank(folder, kind(), minutes, seed, progress=partial(_show, bar, task))
+            done[name] = add_to_bank(folder, kind(), minutes, seed, progress=partial(bar.update, task))
     return done
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """`python -m polytalk.synthetic.speech.bank`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m polytalk.synthetic.speech.bank", description="Build a bank of voices."
-    )
+    parser = argparse.ArgumentParser(description="Build a bank of voices.")
     parser.add_argument("--out", default="runs/voices", help="folder of the bank")
     parser.add_argument("--minutes", type=float, default=20.0, help="minutes of speech per source")
     parser.add_argument("--seed", type=int, default=0)

@@ -149,10 +149,8 @@ class EspeakSource:
         self._library.espeak_Synchronize()
         samples = np.frombuffer(bytes(self._sound), dtype="<i2").astype(np.float32) / 32768
         times = [start for start, _ in self._events] + [len(samples) / self._rate]
-        symbols = [
-            (name if not name.startswith("(") else "", times[i], times[i + 1])
-            for i, (_, name) in enumerate(self._events)
-        ]
+        names = ("" if name.startswith("(") else name for _, name in self._events)
+        symbols = list(zip(names, times[:-1], times[1:], strict=True))
         if times[0] > 0:
             symbols.insert(0, ("", 0.0, times[0]))
         sound = soxr.resample(samples, self._rate, SAMPLE_RATE)

@@ -64,37 +64,46 @@ class _Placed:
     speed: float
 
 
-class _Speaker:
-    """One person's voice in one conversation; two people never say the same."""
+_Plan = list[list[_Placed]]
+"""What each person says."""
 
-    def __init__(self, bank: SpeechBank, rng: np.random.Generator, config: Augmentation, taken: set[str]) -> None:
-        self.bank, self.rng = bank, rng
-        self.speed = config.draw_speed(rng)
+
+class _Speaker:
+    """One person's voice in one conversation; two people never say the same.
+
+    Args:
+        draw: the conversation.
+        taken: voices of the others.
+        used: what anybody has said.
+    """
+
+    def __init__(self, draw: _Draw, taken: set[str], used: set[int]) -> None:
+        self.bank, self.rng, self.used = draw.bank, draw.rng, used
+        self.speed = draw.config.draw_speed(draw.rng)
         for _ in range(20):
-            self.voice = bank.voice(bank.draw_index(rng))
+            self.voice = self.bank.voice(self.bank.draw_index(self.rng))
             if self.voice not in taken:
                 break
         taken.add(self.voice)
-        self._choices = bank.voices[self.voice]
+        self._choices = self.bank.voices[self.voice]
         self._own: set[int] = set()
 
-    def draw(self, short: bool, used: set[int]) -> tuple[int, float]:
+    def draw(self, short: bool) -> tuple[int, float]:
         """(utterance, seconds it takes); `short` prefers short ones."""
         picks = [self._choices[int(self.rng.integers(len(self._choices)))] for _ in range(4)]
-        fresh = [pick for pick in picks if pick not in used]
+        fresh = [pick for pick in picks if pick not in self.used]
         fresh = fresh or [pick for pick in picks if pick in self._own]  # a voice with few utterances repeats itself
         while not fresh:  # a bank with fewer voices than people
-            fresh = [
-                pick for pick in [self.bank.draw_index(self.rng)] if pick not in used or len(used) >= len(self.bank)
-            ]
+            pick = self.bank.draw_index(self.rng)
+            fresh = [pick] if pick not in self.used or len(self.used) >= len(self.bank) else []
         index = min(fresh[:2], key=self.bank.duration) if short else fresh[0]
-        used.add(index)
+        self.used.add(index)
         self._own.add(index)
         return index, self.bank.duration(index) / self.speed
 
-    def place(self, start: float, short: bool, used: set[int]) -> _Placed:
+    def begin(self, start: float, short: bool) -> _Placed:
         """The next utterance, beginning at `start`."""
-        index, seconds = self.draw(short, used)
+        index, seconds = self.draw(short)
         return _Placed(index, start, start + seconds, self.speed)
 
 
@@ -118,7 +127,7 @@ def draw_conversation(
             of the frames two or more voices speak at once (with one person it means nothing); of three or more people
             one may keep silent.
         context: seconds of sound returned before and after the clip.
-        augmentation: how voices are changed; None for the default, `augment.CLEAN` for not at all.
+        augmentation: how voices are changed; None for the default.
 
     Raises:
         PolytalkError: no people or no frames.
@@ -127,145 +136,134 @@ def draw_conversation(
         raise PolytalkError("people", f"{people}", "Give at least one.")
     if num_frames < 1:
         raise PolytalkError("num_frames", f"{num_frames}", "Give at least one.")
-    config = Augmentation() if augmentation is None else augmentation
     seconds = num_frames / FPS
-    span = (-context, seconds + context)
-    if overlap and people > 1:
-        plan, names = _draw_overlap(bank, rng, config, people, num_frames, span)
-    else:
-        plan, names = _draw_turns(bank, rng, config, people, span)
-    phonemes = tuple(_phonemes(bank, placed, span) for placed in plan)
+    draw = _Draw(bank, rng, augmentation or Augmentation(), (-context, seconds + context))
+    plan, names = draw.overlapping(people, num_frames) if overlap and people > 1 else draw.turns(people)
+    phonemes = tuple(draw.phonemes(track) for track in plan)
     mouth = np.stack([mouth_track(track, num_frames) for track in phonemes])
     speaking = np.stack([speaking_track(track, num_frames) for track in phonemes])
-    sound = _sound(bank, rng, config, plan, span)
+    sound = draw.sound(plan)
     first, count = round(context * SAMPLE_RATE), round(seconds * SAMPLE_RATE)
     lead, audio, trail = sound[:, :first], sound[:, first : first + count], sound[:, first + count :]
     return SyntheticConversation(audio, mouth, speaking, lead, trail, phonemes, names)
 
 
-def _draw_turns(
-    bank: SpeechBank, rng: np.random.Generator, config: Augmentation, people: int, span: tuple[float, float]
-) -> tuple[list[list[_Placed]], tuple[str, ...]]:
-    """One after the other. In two of three clips one turn ends and another begins within the clip."""
-    plan: list[list[_Placed]] = [[] for _ in range(people)]
-    active = [person for person in range(people) if people == 1 or rng.random() < 0.9]
-    if rng.random() < 0.04 or not active:
-        return plan, ("",) * people
-    taken: set[str] = set()
-    speakers = {person: _Speaker(bank, rng, config, taken) for person in active}
-    used: set[int] = set()
+@dataclass(frozen=True)
+class _Draw:
+    """How one conversation is drawn."""
 
-    def next_after(person: int) -> int:
-        others = [other for other in active if other != person]
-        return int(rng.choice(others)) if others and rng.random() < 0.85 else person
+    bank: SpeechBank
+    rng: np.random.Generator
+    config: Augmentation
+    span: tuple[float, float]
+    """Seconds of the clip with its context, in clip time."""
 
-    def gap() -> float:
-        return float(rng.uniform(0.0, 0.4)) if rng.random() < 0.85 else float(rng.uniform(0.4, 1.5))
+    def turns(self, people: int) -> tuple[_Plan, tuple[str, ...]]:
+        """One after the other. In two of three clips one turn ends and another begins within the clip."""
+        rng, span, plan = self.rng, self.span, _Plan([] for _ in range(people))
+        active = [person for person in range(people) if people == 1 or rng.random() < 0.9]
+        if rng.random() < 0.04 or not active:
+            return plan, ("",) * people
+        taken, used = set[str](), set[int]()
+        speakers = {person: _Speaker(self, taken, used) for person in active}
 
-    person = int(rng.choice(active))
-    index, seconds = speakers[person].draw(True, used)
-    inside = span[1] - span[0] - 2 * max(-span[0], 0.0)
-    change = rng.random() < 0.66
-    end = (
-        float(rng.uniform(0.1, 0.9)) * inside
-        if change
-        else float(rng.uniform(0.0, max(seconds, inside))) + 0.3 * inside
-    )
-    plan[person].append(_Placed(index, end - seconds, end, speakers[person].speed))
-    begin, before = end - seconds, person
-    while begin > span[0]:  # fill the time before it
-        before = next_after(before)
-        index, seconds = speakers[before].draw(True, used)
-        stop = begin - gap()
-        begin = stop - seconds
-        plan[before].insert(0, _Placed(index, begin, stop, speakers[before].speed))
-    while end < span[1]:
-        person = next_after(person)
-        plan[person].append(speakers[person].place(end + gap(), True, used))
-        end = plan[person][-1].end
-    plan = [[placed for placed in track if placed.end > span[0] and placed.start < span[1]] for track in plan]
-    return plan, tuple(speakers[p].voice if p in speakers and plan[p] else "" for p in range(people))
+        def next_after(person: int) -> int:
+            others = [other for other in active if other != person]
+            return int(rng.choice(others)) if others and rng.random() < 0.85 else person
 
+        def gap() -> float:
+            return float(rng.uniform(0.0, 0.4)) if rng.random() < 0.85 else float(rng.uniform(0.4, 1.5))
 
-def _draw_overlap(
-    bank: SpeechBank,
-    rng: np.random.Generator,
-    config: Augmentation,
-    people: int,
-    num_frames: int,
-    span: tuple[float, float],
-) -> tuple[list[list[_Placed]], tuple[str, ...]]:
-    """Everybody talks without waiting; drawn again until half of the frames have two voices or more."""
-    for attempt in range(20):
-        silent = int(rng.integers(people)) if people > 2 and rng.random() < 0.3 else -1
-        taken: set[str] = set()
-        used: set[int] = set()
-        plan: list[list[_Placed]] = [[] for _ in range(people)]
-        names = [""] * people
-        for person in range(people):
-            if person == silent:
-                continue
-            speaker = _Speaker(bank, rng, config, taken)
-            names[person] = speaker.voice
-            first = speaker.place(0.0, False, used)
-            shift = (
-                span[0] - float(rng.uniform(0.0, 0.85)) * first.end
-                if attempt
-                else float(rng.uniform(-0.8 * first.end, 0.3 * num_frames / FPS))
-            )
-            track = [_Placed(first.index, first.start + shift, first.end + shift, first.speed)]
-            while track[0].start > span[0]:
-                earlier = speaker.place(0.0, False, used)
-                stop = track[0].start - float(rng.uniform(0.05, 0.3))
-                track.insert(0, _Placed(earlier.index, stop - earlier.end, stop, earlier.speed))
-            while track[-1].end < span[1]:
-                track.append(speaker.place(track[-1].end + float(rng.uniform(0.0, 0.25)), False, used))
-            plan[person] = [placed for placed in track if placed.end > span[0] and placed.start < span[1]]
-        speaking = [speaking_track(_phonemes(bank, track, span), num_frames) for track in plan]
-        if (np.sum(speaking, axis=0) >= 2).mean() >= 0.5:
-            return plan, tuple(names)
-    raise PolytalkError("bank", "its utterances are mostly pauses", "Build it with more speech.")
+        person = int(rng.choice(active))
+        index, seconds = speakers[person].draw(True)
+        inside = span[1] - span[0] - 2 * max(-span[0], 0.0)
+        if rng.random() < 0.66:
+            end = float(rng.uniform(0.1, 0.9)) * inside
+        else:
+            end = float(rng.uniform(0.0, max(seconds, inside))) + 0.3 * inside
+        plan[person].append(_Placed(index, end - seconds, end, speakers[person].speed))
+        begin, before = end - seconds, person
+        while begin > span[0]:  # fill the time before it
+            before = next_after(before)
+            index, seconds = speakers[before].draw(True)
+            stop = begin - gap()
+            begin = stop - seconds
+            plan[before].insert(0, _Placed(index, begin, stop, speakers[before].speed))
+        while end < span[1]:
+            person = next_after(person)
+            plan[person].append(speakers[person].begin(end + gap(), True))
+            end = plan[person][-1].end
+        plan = [self.within(track) for track in plan]
+        return plan, tuple(speakers[p].voice if p in speakers and plan[p] else "" for p in range(people))
 
+    def overlapping(self, people: int, num_frames: int) -> tuple[_Plan, tuple[str, ...]]:
+        """Everybody talks without waiting; drawn again until half of the frames have two voices or more."""
+        rng, span = self.rng, self.span
+        for attempt in range(20):
+            silent = int(rng.integers(people)) if people > 2 and rng.random() < 0.3 else -1
+            taken, used = set[str](), set[int]()
+            plan, names = _Plan([] for _ in range(people)), [""] * people
+            for person in range(people):
+                if person == silent:
+                    continue
+                speaker = _Speaker(self, taken, used)
+                names[person] = speaker.voice
+                first = speaker.begin(0.0, False)
+                if attempt:
+                    shift = span[0] - float(rng.uniform(0.0, 0.85)) * first.end
+                else:
+                    shift = float(rng.uniform(-0.8 * first.end, 0.3 * num_frames / FPS))
+                track = [_Placed(first.index, first.start + shift, first.end + shift, first.speed)]
+                while track[0].start > span[0]:
+                    index, seconds = speaker.draw(False)
+                    stop = track[0].start - float(rng.uniform(0.05, 0.3))
+                    track.insert(0, _Placed(index, stop - seconds, stop, speaker.speed))
+                while track[-1].end < span[1]:
+                    start = track[-1].end + float(rng.uniform(0.0, 0.25))
+                    track.append(speaker.begin(start, False))
+                plan[person] = self.within(track)
+            speaking = [speaking_track(self.phonemes(track), num_frames) for track in plan]
+            if (np.sum(speaking, axis=0) >= 2).mean() >= 0.5:
+                return plan, tuple(names)
+        raise PolytalkError("bank", "its utterances are mostly pauses", "Build it with more speech.")
 
-def _phonemes(bank: SpeechBank, track: list[_Placed], span: tuple[float, float]) -> tuple[Phoneme, ...]:
-    """The phonemes within and near the span, in clip time."""
-    low, high = span[0] - _MARGIN, span[1] + _MARGIN
-    result: list[Phoneme] = []
-    for placed in track:
-        for symbol, start, end in bank.phonemes(placed.index):
-            a, b = placed.start + start / placed.speed, placed.start + end / placed.speed
-            if b > low and a < high and symbol != SILENCE:
-                result.append((symbol, a, b))
-    return tuple(result)
+    def within(self, track: list[_Placed]) -> list[_Placed]:
+        """What is heard in the span."""
+        return [placed for placed in track if placed.end > self.span[0] and placed.start < self.span[1]]
 
+    def phonemes(self, track: list[_Placed]) -> tuple[Phoneme, ...]:
+        """The phonemes within the span and a little beyond, in clip time."""
+        low, high = self.span[0] - _MARGIN, self.span[1] + _MARGIN
+        times = (
+            (symbol, placed.start + start / placed.speed, placed.start + end / placed.speed)
+            for placed in track
+            for symbol, start, end in self.bank.phonemes(placed.index)
+            if symbol != SILENCE
+        )
+        return tuple((symbol, start, end) for symbol, start, end in times if end > low and start < high)
 
-def _sound(
-    bank: SpeechBank,
-    rng: np.random.Generator,
-    config: Augmentation,
-    plan: list[list[_Placed]],
-    span: tuple[float, float],
-) -> np.ndarray:
-    """float32 (P, samples of the span)."""
-    count = round((span[1] - span[0]) * SAMPLE_RATE)
-    dry = np.zeros((len(plan), count), dtype=np.float32)
-    for person, track in enumerate(plan):
-        for placed in track:
-            _render(bank, placed, span[0], dry[person])
-    result = np.empty_like(dry)
-    for person, voice in enumerate(dry):
-        level = float(np.sqrt(np.mean(np.square(voice))))
-        sound = colour(voice, rng, config) if level > 0 else voice
-        if level > 1e-4 and len(plan) > 1 and rng.random() < config.bleed:
-            others = (dry.sum(0) - voice) * np.float32(10 ** (rng.uniform(*config.bleed_db) / 20))
-            sound = sound + others
-        if rng.random() < config.noise * (1.0 if level > 0 else 0.5):
-            snr = rng.uniform(*config.noise_snr_db)
-            sound = sound + draw_noise(count, rng) * np.float32((level or 0.03) * 10 ** (-snr / 20))
-        sound = sound * np.float32(10 ** (rng.uniform(*config.gain_db) / 20))
-        peak = float(np.abs(sound).max())
-        result[person] = sound / np.float32(peak) if peak > 1 else sound
-    return result
+    def sound(self, plan: _Plan) -> np.ndarray:
+        """float32 (P, samples of the span)."""
+        rng, config = self.rng, self.config
+        count = round((self.span[1] - self.span[0]) * SAMPLE_RATE)
+        dry = np.zeros((len(plan), count), dtype=np.float32)
+        for person, track in enumerate(plan):
+            for placed in track:
+                _render(self.bank, placed, self.span[0], dry[person])
+        result = np.empty_like(dry)
+        for person, voice in enumerate(dry):
+            level = float(np.sqrt(np.mean(np.square(voice))))
+            sound = colour(voice, rng, config) if level > 0 else voice
+            if level > 1e-4 and len(plan) > 1 and rng.random() < config.bleed:
+                others = (dry.sum(0) - voice) * np.float32(10 ** (rng.uniform(*config.bleed_db) / 20))
+                sound = sound + others
+            if rng.random() < config.noise * (1.0 if level > 0 else 0.5):
+                snr = rng.uniform(*config.noise_snr_db)
+                sound = sound + draw_noise(count, rng) * np.float32((level or 0.03) * 10 ** (-snr / 20))
+            sound = sound * np.float32(10 ** (rng.uniform(*config.gain_db) / 20))
+            peak = float(np.abs(sound).max())
+            result[person] = sound / np.float32(peak) if peak > 1 else sound
+        return result
 
 
 def _render(bank: SpeechBank, placed: _Placed, origin: float, track: np.ndarray) -> None:

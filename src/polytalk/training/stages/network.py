@@ -42,7 +42,7 @@ class Mixture:
 
 def compile_blocks(model: MiniNetwork) -> None:
     """Compile the transformer's blocks, a graph for every size and task."""
-    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+    torch.compiler.config.recompile_limit = max(64, torch.compiler.config.recompile_limit)
     for block in model.transformer.blocks:
         block.compile(dynamic=False)
 

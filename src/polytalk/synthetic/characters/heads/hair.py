@@ -8,7 +8,9 @@ import numpy as np
 import skia
 
 from polytalk.synthetic.characters.heads.mesh import HeadMesh, Light
-from polytalk.synthetic.characters.vector.kit import Brush, Colour, Shape, darker, mirrored, oval, smooth
+from polytalk.synthetic.characters.vector.colours import Colour, darker
+from polytalk.synthetic.characters.vector.kit import Brush, Shape
+from polytalk.synthetic.characters.vector.paths import mirrored, oval, smooth
 
 
 @dataclass(frozen=True)

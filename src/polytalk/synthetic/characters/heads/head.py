@@ -12,18 +12,10 @@ from polytalk.synthetic.characters.character import FaceGeometry, Pose
 from polytalk.synthetic.characters.heads.hair import HairCap
 from polytalk.synthetic.characters.heads.mesh import HeadMesh, Light, load_heads, project, rotation, visible_faces
 from polytalk.synthetic.characters.vector.body import Body
+from polytalk.synthetic.characters.vector.colours import Colour, brightness, darker, mix
 from polytalk.synthetic.characters.vector.hair import hair_colour
-from polytalk.synthetic.characters.vector.kit import (
-    Brush,
-    Colour,
-    brightness,
-    darker,
-    fill,
-    mix,
-    placed,
-    smooth,
-    stroke,
-)
+from polytalk.synthetic.characters.vector.kit import Brush, fill, placed, stroke
+from polytalk.synthetic.characters.vector.paths import corners, polygon, smooth
 
 SKINS: tuple[Colour, ...] = (
     (0.95, 0.80, 0.72), (0.92, 0.74, 0.63), (0.88, 0.69, 0.56), (0.80, 0.60, 0.46),
@@ -89,11 +81,10 @@ class Head3D:
         return mix(mix(SKINS[int(tone)], SKINS[int(tone) + 1], tone % 1.0), tuple(rng.random(3)), 0.03)
 
     def _body(self, rng: np.random.Generator, brush: Brush, broad: float, neck: float) -> Body:
-        lit = tuple(
-            float(min(1, part)) for part in np.array(self.skin) * (self.light.warm * 0.75 + self.light.sky * 0.6)
-        )
+        lit = np.array(self.skin) * (self.light.warm * 0.75 + self.light.sky * 0.6)
+        red, green, blue = np.minimum(1, lit).tolist()
         wearer = self.kind if self.kind in ("man", "woman") else "child"
-        return Body.drawn(rng, brush, (lit[0], lit[1], lit[2]), broad, neck, wearer)
+        return Body.drawn(rng, brush, (red, green, blue), broad, neck, wearer)
 
     def _albedo(self, rng: np.random.Generator, hair: Colour) -> np.ndarray:
         """(V, 3) colours of skin, lips, blush and beard."""
@@ -124,9 +115,8 @@ class Head3D:
 
     def _bearded(self, albedo: np.ndarray, hair: Colour, strength: float) -> np.ndarray:
         place, mouth = self.head.neutral, self.head.mouth_centre
-        jaw = np.clip(
-            (place[:, 1] - mouth[1] + 0.10 - 0.45 * np.clip(np.abs(place[:, 0]) - 0.26, -0.13, 1)) / 0.06, 0, 1
-        )
+        inward = np.clip(np.abs(place[:, 0]) - 0.26, -0.13, 1)
+        jaw = np.clip((place[:, 1] - mouth[1] + 0.10 - 0.45 * inward) / 0.06, 0, 1)
         side = np.clip((np.abs(place[:, 0]) - 0.27) / 0.05, 0, 1) * np.clip((place[:, 1] - 0.08) / 0.06, 0, 1)
         around = np.maximum(jaw * (np.abs(place[:, 0]) < 0.30), side) * (place[:, 2] > -0.02)
         above = np.clip((place[:, 1] - mouth[1] + 0.075) / 0.03, 0, 1)
@@ -143,9 +133,8 @@ class Head3D:
             along = np.linspace(-0.85, 1.25, 7)
             x = eye[0] + side * along * 1.0 * eye[3]
             y = eye[1] - eye[3] * (1.12 + 0.28 * np.sin((along + 0.85) / 2.1 * np.pi * 0.85) - 0.1 * along)
-            picked, weights = zip(
-                *(_locate(neutral, front, np.array(point)) for point in zip(x, y, strict=True)), strict=True
-            )
+            found = (_locate(neutral, front, point) for point in np.stack([x, y], axis=1))
+            picked, weights = zip(*found, strict=True)
             profile = thick * np.array([0.75, 1.0, 1.0, 0.9, 0.75, 0.5, 0.12])
             anchors.append((np.stack(picked), np.stack(weights), profile))
         return anchors
@@ -215,8 +204,8 @@ class Head3D:
         shown[faces.ravel()] = True
         number = np.cumsum(shown) - 1
         flat, packed, faces = flat[shown], packed[shown], number[faces]
-        points = list(map(skia.Point, flat[:, 0].tolist(), flat[:, 1].tolist()))
-        mesh = skia.Vertices(skia.Vertices.kTriangles_VertexMode, points, None, packed.tolist(), faces.ravel().tolist())
+        mode, indices = skia.Vertices.kTriangles_VertexMode, faces.ravel().tolist()
+        mesh = skia.Vertices(mode, corners(flat), None, packed.tolist(), indices)
         ground.drawVertices(mesh, skia.Paint(), skia.BlendMode.kDst)
 
     def _draw_holes(
@@ -225,7 +214,7 @@ class Head3D:
         """Eyes and the inside of the mouth, behind the skin's holes."""
         bank = self.head.bank
         for ring, eye in zip(bank.eye_rings, self.head.eyes, strict=True):
-            hole = _polygon(project(vertices[ring]) * scale)
+            hole = polygon(project(vertices[ring]) * scale)
             look = np.array([0.42 * pose.gaze_x, 0.30 * pose.gaze_y, 0.0])
             look[2] = np.sqrt(1 - look @ look)
             x, y = (project(((eye[:3] + look * eye[3]) @ turn.T)[None])[0] * scale).tolist()
@@ -246,7 +235,7 @@ class Head3D:
         edge = project(vertices[self.head.upper_edge]).mean(axis=0) * scale
         low = project(vertices[self.head.lower_edge]).mean(axis=0) * scale
         gap, wide = float(low[1] - edge[1]), float(upper[-1, 0] - upper[0, 0])
-        hole = _polygon(flat)
+        hole = polygon(flat)
         with skia.AutoCanvasRestore(ground):
             ground.clipPath(hole, doAntiAlias=False)
             ground.drawPath(hole, self.inside)
@@ -264,7 +253,7 @@ class Head3D:
         with placed(ground, scale=scale):
             for ring in self.head.bank.eye_rings:
                 upper = project(vertices[ring[: len(ring) // 2 + 1]])
-                ground.drawPath(_polygon(upper, closed=False), self.lash)
+                ground.drawPath(polygon(upper, closed=False), self.lash)
             for triangles, weights, profile in self.brows:
                 spine = project(np.einsum("nk,nkd->nd", weights, vertices[triangles]))
                 above, below = spine - profile[:, None] * (0, 1), spine + profile[:, None] * (0, 0.9)
@@ -293,12 +282,6 @@ class Head3D:
         age = "an old " if self.person["age"] > 0.85 else "a "
         beard = f", {self.beard}" if self.beard else ""
         return f"{age}{self.kind} with {self.cap.words}{beard} and {self.body.words}"
-
-
-def _polygon(points: np.ndarray, closed: bool = True) -> skia.Path:
-    path = skia.Path()
-    path.addPoly(list(map(skia.Point, points[:, 0].tolist(), points[:, 1].tolist())), closed)
-    return path
 
 
 def _locate(vertices: np.ndarray, faces: np.ndarray, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,19 +19,16 @@ from polytalk.errors import PolytalkError
 from polytalk.synthetic.characters.character import Pose
 
 SHAPES: dict[str, dict[str, float]] = {
-    "jaw": {"jawOpen": 1.0},
-    "funnel": {"mouthFunnel": 1.0},
-    "pucker": {"mouthPucker": 1.0},
-    "stretch": {"mouthStretchLeft": 1.0, "mouthStretchRight": 1.0},
-    "smile": {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0},
-    "frown": {"mouthFrownLeft": 1.0, "mouthFrownRight": 1.0},
-    "close": {"mouthClose": 1.0},
-    "upper_up": {"mouthUpperUpLeft": 1.0, "mouthUpperUpRight": 1.0},
-    "lower_down": {"mouthLowerDownLeft": 1.0, "mouthLowerDownRight": 1.0},
-    "blink": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
-    "brow_up": {"browInnerUp": 1.0, "browOuterUpLeft": 1.0, "browOuterUpRight": 1.0},
-    "brow_down": {"browDownLeft": 1.0, "browDownRight": 1.0},
-}
+    name: dict.fromkeys(parts.split(), 1.0)
+    for name, parts in {
+        "jaw": "jawOpen", "funnel": "mouthFunnel", "pucker": "mouthPucker",
+        "stretch": "mouthStretchLeft mouthStretchRight", "smile": "mouthSmileLeft mouthSmileRight",
+        "frown": "mouthFrownLeft mouthFrownRight", "close": "mouthClose",
+        "upper_up": "mouthUpperUpLeft mouthUpperUpRight", "lower_down": "mouthLowerDownLeft mouthLowerDownRight",
+        "blink": "eyeBlinkLeft eyeBlinkRight", "brow_up": "browInnerUp browOuterUpLeft browOuterUpRight",
+        "brow_down": "browDownLeft browDownRight",
+    }.items()
+}  # fmt: skip
 """Our expression shapes as sums of ARKit blendshapes."""
 
 SHAPE_NAMES = tuple(SHAPES)
@@ -104,11 +101,8 @@ def load_heads(path: Path | None = None) -> HeadBank:
         masks = [data[name].astype(np.float32) / 255 for name in ("lips", "lids", "ears", "openness")]
         faces = data["faces"].astype(np.int64)
     except (OSError, KeyError, ValueError) as error:
-        raise PolytalkError(
-            str(source),
-            f"cannot be read as 3-D heads ({error})",
-            "make it with polytalk.synthetic.sources.ensure_heads",
-        ) from error
+        remedy = "make it with tools/heads3d_build.py"
+        raise PolytalkError(str(source), f"cannot be read as 3-D heads ({error})", remedy) from error
     scaled, scales, grown = [], [], []
     for index, vertices in enumerate(neutral):
         origin, height = _frame(vertices, eyes[index])
@@ -170,9 +164,8 @@ class HeadMesh:
         corners = bank.faces.ravel()
         count = len(bank.faces)
         shape = (len(self.neutral), count)
-        self._gather = sparse.csr_matrix(
-            (np.ones(3 * count, np.float32), (corners, np.repeat(np.arange(count), 3))), shape
-        )
+        places = corners, np.repeat(np.arange(count), 3)
+        self._gather = sparse.csr_matrix((np.ones(3 * count, np.float32), places), shape)
         self.normals = self._normals(self.neutral)
         # the neck's lower end stays with the body
         chin = 0.5
@@ -225,14 +218,8 @@ class HeadMesh:
         a, b, c = (vertices[self.bank.faces[:, corner]] for corner in range(3))
         first, second = b - a, c - a
         # written out: numpy's cross is several times slower on small arrays
-        face = np.stack(
-            [
-                second[:, 1] * first[:, 2] - second[:, 2] * first[:, 1],
-                second[:, 2] * first[:, 0] - second[:, 0] * first[:, 2],
-                second[:, 0] * first[:, 1] - second[:, 1] * first[:, 0],
-            ],
-            axis=1,
-        )
+        turns = ((1, 2), (2, 0), (0, 1))
+        face = np.stack([second[:, i] * first[:, j] - second[:, j] * first[:, i] for i, j in turns], axis=1)
         normals = self._gather @ face
         return normals / (np.sqrt((normals * normals).sum(axis=1, keepdims=True)) + 1e-9)
 
@@ -278,12 +265,8 @@ class Light:
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> Light:
         """Varied light: from a side and above, warm or cool, soft or hard."""
-        side, height, front = (
-            rng.uniform(0.25, 1.0) * rng.choice([-1, 1]),
-            rng.uniform(0.2, 0.75),
-            rng.uniform(0.55, 1.1),
-        )
-        key = np.array([side, -height, front])
+        side = rng.uniform(0.25, 1.0) * rng.choice([-1, 1])
+        key = np.array([side, -rng.uniform(0.2, 0.75), rng.uniform(0.55, 1.1)])
         warmth, hard = rng.uniform(-0.06, 0.1), rng.uniform(0.5, 0.78)
         warm = hard * np.array([1.0 + warmth, 1.0, 1.0 - warmth])
         sky = (1.02 - hard) * np.array([1.0 - 0.5 * warmth, 1.0, 1.0 + 0.5 * warmth])

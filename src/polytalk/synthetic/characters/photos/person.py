@@ -31,7 +31,10 @@ from polytalk.synthetic.characters.character import FaceGeometry, Pose
 from polytalk.synthetic.characters.photos.portrait import Landmarks, Portrait
 from polytalk.synthetic.characters.photos.variety import FaceShape, colour_matrix, varied
 from polytalk.synthetic.characters.vector.body import Body
-from polytalk.synthetic.characters.vector.kit import Brush, Colour, darker, fill, mix, placed, stroke
+from polytalk.synthetic.characters.vector.colours import Colour, darker, mix
+from polytalk.synthetic.characters.vector.kit import Brush, fill, placed, stroke
+from polytalk.synthetic.characters.vector.paths import corners, polygon
+from polytalk.synthetic.picture_io import bundled_folder
 
 GAP = 0.37
 """Height of the gap between the lips at opening 1, in mouth widths."""
@@ -58,16 +61,11 @@ def load_portraits(folder: Path) -> tuple[Portrait, ...]:
             with Image.open(path) as opened:
                 pixels = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
         except (OSError, ValueError) as error:
-            raise PolytalkError(
-                str(path), f"cannot be read ({error})", "give a picture and a JSON file beside it"
-            ) from error
+            remedy = "give a picture and a JSON file beside it"
+            raise PolytalkError(str(path), f"cannot be read ({error})", remedy) from error
         found.append(Portrait.from_pixels(pixels, Landmarks.from_json(data, str(sidecar))))
     if not found:
-        raise PolytalkError(
-            str(folder),
-            "no picture with a JSON file beside it",
-            "see polytalk.synthetic.characters.photos.person for its form",
-        )
+        raise PolytalkError(str(folder), "no picture with a JSON file beside it", f"see {__name__} for its form")
     return tuple(found)
 
 
@@ -78,12 +76,8 @@ def builtin_portraits() -> tuple[Portrait, ...]:
     Raises:
         PolytalkError: scikit-image is not installed.
     """
-    try:
-        from skimage import data
-    except ImportError as error:
-        raise PolytalkError(
-            "portrait", "the package scikit-image is not installed", 'install it with `pip install "polytalk[train]"`'
-        ) from error
+    with Image.open(bundled_folder() / "astronaut.png") as opened:
+        pixels = np.asarray(opened.convert("RGB"))
     marks = Landmarks(
         face=(154, 16, 299, 179),
         left=(203.2, 139.6),
@@ -92,7 +86,7 @@ def builtin_portraits() -> tuple[Portrait, ...]:
         eyes=((203.2, 101.3), (247.0, 103.0)),
         name="a woman with short blonde hair and an orange space suit",
     )
-    return (Portrait.from_pixels(data.astronaut(), marks),)
+    return (Portrait.from_pixels(pixels, marks),)
 
 
 class PhotoPerson:
@@ -117,12 +111,14 @@ class PhotoPerson:
         light = float(tint[:, :3].sum(axis=1).mean())
 
         def lit(first: Colour, second: Colour) -> skia.Paint:
-            return fill(tuple(light * part for part in mix(first, second, float(rng.random()))))  # type: ignore[arg-type]
+            red, green, blue = mix(first, second, float(rng.random()))
+            return fill((light * red, light * green, light * blue))
 
         self.inside = lit((0.32, 0.11, 0.11), (0.18, 0.06, 0.07))
         self.teeth = lit((0.90, 0.87, 0.83), (0.80, 0.75, 0.68))
         self.tongue = lit((0.68, 0.32, 0.33), (0.56, 0.24, 0.26))
-        skin: Colour = tuple(np.clip(tint[:, :3] @ portrait.skin, 0, 1).tolist())  # type: ignore[assignment]
+        red, green, blue = np.clip(tint[:, :3] @ portrait.skin, 0, 1).tolist()
+        skin: Colour = (red, green, blue)
         self.seam = stroke(darker(skin, 0.65), 0.035 * self.half, 0.65)
         self.lid, self.lash = fill(darker(skin, 0.06)), stroke(darker(skin, 0.6), 0.05 * self.half, 0.8)
         tile = skia.SamplingOptions(skia.FilterMode.kLinear, skia.MipmapMode.kNearest)
@@ -131,17 +127,16 @@ class PhotoPerson:
             ColorFilter=skia.ColorFilters.Matrix([*tint.ravel().tolist(), 0, 0, 0, 1, 0]),
             AntiAlias=True,
         )
-        self.frame = stroke(
-            mix((0.96, 0.96, 0.95), tuple(rng.random(3)), float(rng.random())), float(rng.uniform(0.012, 0.03))
-        )
+        tone = mix((0.96, 0.96, 0.95), tuple(rng.random(3)), float(rng.random()))
+        self.frame = stroke(tone, float(rng.uniform(0.012, 0.03)))
         self.body = Body.drawn(rng, Brush("painted", 0.5, 0.0, 0), skin, 0.8, 0.2)  # lends its hand
 
     def _build_grid(self) -> None:
         """Grid over the tile in the mouth's frame (u along the corners, v down; 1 is half a mouth width): fine at the
         mouth, with one row along each lip's inner edge, between which the picture is parted."""
         width, height = self.portrait.image.width(), self.portrait.image.height()
-        corners = np.array([[0, 0], [width, 0], [width, height], [0, height]])
-        local = (corners - self.middle) @ self.axes.T / self.half
+        rim = np.array([[0, 0], [width, 0], [width, height], [0, height]])
+        local = (rim - self.middle) @ self.axes.T / self.half
         (u0, v0), (u1, v1) = local.min(axis=0), local.max(axis=0)
         sides = np.linspace(1.7, max(abs(u0), abs(u1)), 4)
         u = np.concatenate([-sides[::-1], [-1.25], COLUMNS, [1.25], sides]).round(4)
@@ -159,9 +154,7 @@ class PhotoPerson:
         index = np.arange(rows * columns).reshape(rows, columns)
         a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
         self.triangles = np.stack([a, b, c, a, c, d], axis=-1).ravel().tolist()
-        texture = (self.source.reshape(-1, 2) * self.half) @ self.axes + self.middle
-        self.texture = [skia.Point(float(x), float(y)) for x, y in texture]
-        self.shape = (rows, columns)
+        self.texture = corners((self.source.reshape(-1, 2) * self.half) @ self.axes + self.middle)
 
     def _mouth(self, pose: Pose) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         """Columns u in -1..1 with the heights of the upper and the lower lip's inner edge, and the mouth's spread."""
@@ -234,8 +227,8 @@ class PhotoPerson:
         (left, top), (right, bottom) = rim + np.array([[0.02], [-0.02]])
         tile = skia.Rect.MakeLTRB(float(left), float(top), float(right), float(bottom))
         spots = self._placed(self._warped(pose), pose).reshape(-1, 2)
-        points = list(map(skia.Point, spots[:, 0].tolist(), spots[:, 1].tolist()))
-        mesh = skia.Vertices(skia.Vertices.kTriangles_VertexMode, points, self.texture, None, self.triangles)
+        mode = skia.Vertices.kTriangles_VertexMode
+        mesh = skia.Vertices(mode, corners(spots), self.texture, None, self.triangles)
         with placed(canvas, pose.x - 0.75 * pose.lean * pose.size, pose.y, pose.size):
             with skia.AutoCanvasRestore(canvas):
                 canvas.clipRect(tile)  # not antialiased: that costs more than the picture; the frame smoothes the edge
@@ -252,15 +245,12 @@ class PhotoPerson:
         below = self._placed(np.stack([u * spread, lower + smile], axis=1), pose)
         unit = self.half / self.portrait.height
         gap = float(below[6, 1] - above[6, 1])
-        path = skia.Path()
-        path.addPoly([skia.Point(float(x), float(y)) for x, y in np.concatenate([above, below[::-1]])], True)
         if gap < 0.05 * unit:
-            line = skia.Path()
-            line.addPoly([skia.Point(float(x), float(y)) for x, y in above], False)
             seam = skia.Paint(self.seam)
             seam.setStrokeWidth(0.055 * unit)
-            canvas.drawPath(line, seam)
+            canvas.drawPath(polygon(above, closed=False), seam)
             return
+        path = polygon(np.concatenate([above, below[::-1]]))
         canvas.drawPath(path, self.inside)
         wide = spread * unit
         x, y = (float(value) for value in below[6])
@@ -300,13 +290,15 @@ class PhotoPerson:
         low, high = self.edges[0] - 0.14 - rise, self.edges[3] + 0.12 + drop
         mouth = np.array([[sx * wide * 1.04, sy] for sx in (-1, 1) for sy in (low, high)])
         left, top, right, bottom = self.portrait.landmarks.face
-        corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-        head = (corners - self.middle) @ self.axes.T / self.half
-        boxes = []
-        for spots in (mouth, head):
+        rim = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+        head = (rim - self.middle) @ self.axes.T / self.half
+
+        def box(spots: np.ndarray) -> tuple[float, float, float, float]:
             place = self._placed(spots, pose) * pose.size + (pose.x - 0.75 * pose.lean * pose.size, pose.y)
-            boxes.append((*map(float, place.min(axis=0)), *map(float, place.max(axis=0))))
-        return FaceGeometry(mouth=boxes[0], face=boxes[1])  # type: ignore[arg-type]
+            (x0, y0), (x1, y1) = place.min(axis=0).tolist(), place.max(axis=0).tolist()
+            return x0, y0, x1, y1
+
+        return FaceGeometry(box(mouth), box(head))
 
     def describe(self) -> str:
         """See `Character`."""

@@ -10,8 +10,11 @@ import skia
 from PIL import Image
 
 from polytalk.errors import PolytalkError
-from polytalk.synthetic.characters.vector.kit import Colour, picture
+from polytalk.synthetic.characters.vector.colours import Colour
+from polytalk.synthetic.characters.vector.kit import picture
 
+Point = tuple[float, float]
+_FORM = "see polytalk.synthetic.characters.photos.person"
 TEXTURE_HEAD = 256
 """Pictures are scaled so that the head is at most so many pixels high."""
 
@@ -22,13 +25,13 @@ class Landmarks:
 
     face: tuple[float, float, float, float]
     """Left, top, right, bottom of the head, chin to crown."""
-    left: tuple[float, float]
+    left: Point
     """Corner of the mouth on the viewer's left."""
-    right: tuple[float, float]
+    right: Point
     """Corner on the viewer's right."""
     edges: tuple[float, float, float, float]
     """Heights on the mouth's middle line: upper lip's outer and inner edge, lower lip's inner and outer edge."""
-    eyes: tuple[tuple[float, float], ...] = ()
+    eyes: tuple[Point, ...] = ()
     """Centres of the eyes."""
     name: str = "a person"
 
@@ -44,25 +47,34 @@ class Landmarks:
             mouth = data["mouth"]
             if isinstance(mouth, dict):
                 left, right = _numbers(mouth["left"], 2), _numbers(mouth["right"], 2)
-                edges = tuple(float(mouth[key]) for key in ("top", "inner_top", "inner_bottom", "bottom"))
+                edges = _numbers([mouth[key] for key in ("top", "inner_top", "inner_bottom", "bottom")], 4)
             else:
                 box = _numbers(mouth, 4)
                 seam = box[1] + 0.45 * (box[3] - box[1])
-                left, right = (box[0], seam), (box[2], seam)
-                edges = (box[1], seam, seam, box[3])
+                left, right, edges = (box[0], seam), (box[2], seam), (box[1], seam, seam, box[3])
             eyes = tuple(_numbers(eye, 2) for eye in data.get("eyes", ()))
         except (KeyError, TypeError, ValueError) as error:
-            raise PolytalkError(
-                where, f"cannot be read ({error!r})", "see polytalk.synthetic.characters.photos.person"
-            ) from error
+            raise PolytalkError(where, f"cannot be read ({error!r})", _FORM) from error
         inside = face[0] < left[0] < right[0] < face[2] and face[1] < edges[0] and edges[3] < face[3]
         if not inside or list(edges) != sorted(edges):
-            raise PolytalkError(
-                where,
-                "the mouth does not lie inside the face, or its edges are not in order",
-                "see polytalk.synthetic.characters.photos.person",
-            )
-        return cls(face, left, right, edges, eyes, str(data.get("name", "a person")))  # type: ignore[arg-type]
+            raise PolytalkError(where, "the mouth is not inside the face, or its edges are not in order", _FORM)
+        return cls(face, left, right, edges, eyes, str(data.get("name", "a person")))
+
+    def moved(self, x0: float, y0: float, scale: float) -> Landmarks:
+        """In a picture that begins at (x0, y0) and is scaled."""
+
+        def point(spot: Point) -> Point:
+            return (spot[0] - x0) * scale, (spot[1] - y0) * scale
+
+        upper, inner_upper, inner_lower, lower = ((edge - y0) * scale for edge in self.edges)
+        return Landmarks(
+            (*point(self.face[:2]), *point(self.face[2:])),
+            point(self.left),
+            point(self.right),
+            (upper, inner_upper, inner_lower, lower),
+            tuple(map(point, self.eyes)),
+            self.name,
+        )
 
 
 def _numbers(values: Any, count: int) -> tuple[Any, ...]:
@@ -96,18 +108,8 @@ class Portrait:
         scale = min(1.0, TEXTURE_HEAD / high)
         size = max(8, round(scale * (x1 - x0))), max(8, round(scale * (y1 - y0)))
         part = np.asarray(Image.fromarray(pixels[y0:y1, x0:x1]).resize(size, Image.Resampling.LANCZOS))
-        shifted = _moved(marks, x0, y0, scale)
-        lower = part[int(shifted.edges[3]) :, int(shifted.left[0]) : int(shifted.right[0])][
-            : max(2, int(0.06 * high * scale))
-        ]
-        skin = tuple(float(value) for value in np.median(lower.reshape(-1, 3), axis=0) / 255)
-        return cls(picture(part).withDefaultMipmaps(), shifted, skin)  # type: ignore[arg-type]
-
-
-def _moved(marks: Landmarks, x0: float, y0: float, scale: float) -> Landmarks:
-    def point(spot: tuple[float, float]) -> tuple[float, float]:
-        return (spot[0] - x0) * scale, (spot[1] - y0) * scale
-
-    face = (*point(marks.face[:2]), *point(marks.face[2:]))
-    edges = tuple((edge - y0) * scale for edge in marks.edges)
-    return Landmarks(face, point(marks.left), point(marks.right), edges, tuple(map(point, marks.eyes)), marks.name)  # type: ignore[arg-type]
+        shifted = marks.moved(x0, y0, scale)
+        low, across = int(shifted.edges[3]), slice(int(shifted.left[0]), int(shifted.right[0]))
+        chin = part[low : low + max(2, int(0.06 * high * scale)), across]
+        red, green, blue = (np.median(chin.reshape(-1, 3), axis=0) / 255).tolist()
+        return cls(picture(part).withDefaultMipmaps(), shifted, (red, green, blue))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import skia
 
-from polytalk.synthetic.characters.vector.kit import mix, picture
+from polytalk.synthetic.characters.photos.portrait import Portrait
+from polytalk.synthetic.characters.vector.colours import mix
+from polytalk.synthetic.characters.vector.kit import picture
 from polytalk.synthetic.picture_io import bundled_pictures, load_picture
-
-if TYPE_CHECKING:
-    from polytalk.synthetic.characters.photos.portrait import Portrait
 
 BUMPS = 7
 """Places at which a face is made wider, longer or shorter."""
@@ -79,9 +76,8 @@ def _light(rng: np.random.Generator, canvas: skia.Canvas, portrait: Portrait) ->
     middle = np.array([(left + right) / 2, (top + bottom) / 2])
     reach = 0.6 * (right - left) * np.array([np.cos(angle), np.sin(angle)])
     ends = [skia.Point(*map(float, middle + way * reach)) for way in (-1, 1)]
-    shade = skia.GradientShader.MakeLinear(
-        ends, [skia.Color4f(0, 0, 0, depth).toColor(), skia.Color4f(0, 0, 0, 0).toColor()]
-    )
+    colours = [skia.Color4f(0, 0, 0, alpha).toColor() for alpha in (depth, 0)]
+    shade = skia.GradientShader.MakeLinear(ends, colours)
     canvas.drawPaint(skia.Paint(Shader=shade))
 
 

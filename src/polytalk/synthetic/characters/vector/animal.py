@@ -9,25 +9,12 @@ import skia
 
 from polytalk.synthetic.characters.character import Pose
 from polytalk.synthetic.characters.vector.body import Body
+from polytalk.synthetic.characters.vector.colours import Colour, darker, mix
 from polytalk.synthetic.characters.vector.face import Eyes, Nose
-from polytalk.synthetic.characters.vector.figure import NOD, TURN, Figure
-from polytalk.synthetic.characters.vector.kit import (
-    Brush,
-    Colour,
-    Points,
-    Shape,
-    darker,
-    draw_path,
-    fill,
-    mirrored,
-    mix,
-    oval,
-    placed,
-    simplified,
-    smooth,
-    stroke,
-)
+from polytalk.synthetic.characters.vector.figure import NOD, TURN, VectorCharacter
+from polytalk.synthetic.characters.vector.kit import Brush, Shape, draw_path, fill, placed, stroke
 from polytalk.synthetic.characters.vector.mouth import Mouth
+from polytalk.synthetic.characters.vector.paths import Points, mirrored, oval, simplified, smooth
 
 
 @dataclass(frozen=True)
@@ -66,7 +53,7 @@ KINDS: dict[str, Kind] = {
 }  # fmt: skip
 
 
-class Animal(Figure):
+class Animal(VectorCharacter):
     """An animal with clothes that speaks. See `Character`."""
 
     mouth_turn, crown, beside = 1.15 * TURN, -0.62, 0.05
@@ -94,16 +81,14 @@ class Animal(Figure):
         self.eyes = Eyes.drawn(rng, brush, self.fur, darker(self.fur, 0.4), eye_kind, 0.8, animal=True)
         self.patches = self._patches(rng)
         self.nose = Nose.drawn(rng, brush, self.fur, "animal")
-        self.mouth = Mouth.drawn(
-            rng, brush, self.muzzle, float(rng.uniform(0.25, 0.30)), float(rng.uniform(0, 0.5)), lips=False
-        )
+        base, full = float(rng.uniform(0.25, 0.30)), float(rng.uniform(0, 0.5))
+        self.mouth = Mouth.drawn(rng, brush, self.muzzle, base, full, lips=False)
         self.whiskers = None
         if self.name in ("cat", "fox", "rabbit", "mouse", "lion"):
             self.whiskers = stroke(mix(darker(self.muzzle, 0.5), (1, 1, 1), 0.2), 0.008, 0.7)
         self.seam = stroke(mix(darker(self.muzzle, 0.6), (0.15, 0.06, 0.06), 0.5), 0.014)
-        self.body = Body.drawn(
-            rng, brush, self.fur, float(rng.uniform(0.66, 0.8)), 0.2, str(rng.choice(["man", "woman"]))
-        )
+        broad, wearer = float(rng.uniform(0.66, 0.8)), str(rng.choice(["man", "woman"]))
+        self.body = Body.drawn(rng, brush, self.fur, broad, 0.2, wearer)
 
     def _mane(self) -> tuple[Shape, ...]:
         if self.name != "lion":

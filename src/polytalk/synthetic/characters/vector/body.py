@@ -9,22 +9,9 @@ import skia
 
 from polytalk.synthetic.characters.character import Pose
 from polytalk.synthetic.characters.vector.clothes import GARMENTS, Tailor, cloth_colour
-from polytalk.synthetic.characters.vector.kit import (
-    Brush,
-    Colour,
-    Shape,
-    argb,
-    darker,
-    draw_path,
-    fill,
-    glow,
-    lighter,
-    mirrored,
-    placed,
-    radial,
-    simplified,
-    smooth,
-)
+from polytalk.synthetic.characters.vector.colours import Colour, argb, darker, lighter
+from polytalk.synthetic.characters.vector.kit import Brush, Shape, draw_path, fill, glow, placed, radial
+from polytalk.synthetic.characters.vector.paths import mirrored, simplified, smooth
 
 FLOOR = 7.0
 """The body reaches so many head heights below the centre of the head."""
@@ -73,11 +60,10 @@ class Body:
         shapes += tailor.collar() + (tailor.folds() if brush.soft else [])
         stem = [(-neck, 0.2), (neck, 0.2), (neck, top - 0.04), (neck + 0.10, top + 0.09), (0, top + 0.22),
                 (-neck - 0.10, top + 0.09), (-neck, top - 0.04)]  # fmt: skip
+        shaded = brush.surface(darker(skin, 0.10), 0, 0.45, 0.5)
         return cls(
             words=f"{'an' if name[0] in 'aeiou' else 'a'} {name} {garment}",
-            neck=Shape(
-                smooth(stem, tension=0.12), brush.surface(darker(skin, 0.10), 0, 0.45, 0.5), brush.contour(skin)
-            ),
+            neck=Shape(smooth(stem, tension=0.12), shaded, brush.contour(skin)),
             shade=glow(-0.03 * brush.light, 0.42, 0.34, darker(skin, 0.55), 0.75 if brush.soft else 0.4),
             shapes=tuple(shapes),
             shoulder=broad,

@@ -7,20 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import skia
 
-from polytalk.synthetic.characters.vector.kit import (
-    Brush,
-    Colour,
-    Points,
-    Shape,
-    darker,
-    fill,
-    intersection,
-    lighter,
-    mirrored,
-    mix,
-    smooth,
-    stroke,
-)
+from polytalk.synthetic.characters.vector.colours import Colour, darker, lighter, mix
+from polytalk.synthetic.characters.vector.kit import Brush, Shape, fill, stroke
+from polytalk.synthetic.characters.vector.paths import intersection, mirrored, polygon, smooth
 
 GARMENTS: dict[str, tuple[str, ...]] = {
     "woman": ("sweater", "shirt", "jacket", "T-shirt", "dress", "scarf", "hoodie", "blouse"),
@@ -43,13 +32,6 @@ def cloth_colour(rng: np.random.Generator) -> tuple[str, Colour]:
     """Name and colour of cloth."""
     name, colour = CLOTH[rng.integers(len(CLOTH))]
     return name, mix(colour, (rng.random(), rng.random(), rng.random()), 0.08)
-
-
-def polygon(points: Points) -> skia.Path:
-    """Closed path with straight edges."""
-    path = skia.Path()
-    path.addPoly([skia.Point(x, y) for x, y in points], True)
-    return path
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,9 @@ import numpy as np
 import skia
 
 from polytalk.synthetic.characters.character import Pose
-from polytalk.synthetic.characters.vector.kit import (
-    Brush,
-    Colour,
-    argb,
-    brightness,
-    darker,
-    fill,
-    glow,
-    lighter,
-    mix,
-    placed,
-    radial,
-    smooth,
-    stroke,
-)
+from polytalk.synthetic.characters.vector.colours import Colour, argb, brightness, darker, lighter, mix
+from polytalk.synthetic.characters.vector.kit import Brush, fill, glow, placed, radial, stroke
+from polytalk.synthetic.characters.vector.paths import smooth
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def at_shoulders(canvas: skia.Canvas, pose: Pose) -> Iterator[None]:
         yield
 
 
-class Figure:
+class VectorCharacter:
     """Somebody from vector shapes. See `Character`; lengths are head heights around the head's centre."""
 
     mouth_turn = TURN
@@ -66,9 +66,8 @@ class Figure:
         reach, above, below = self.mouth.reach()
         x, y = self.mouth_turn * pose.yaw, self.mouth_y + NOD * pose.pitch
         mouth = mapped_box(matrix, x - reach, y - above, x + reach, y + below)
-        return FaceGeometry(
-            mouth, mapped_box(matrix, -self.half - self.beside, self.crown, self.half + self.beside, 0.54)
-        )
+        beside = self.half + self.beside
+        return FaceGeometry(mouth, mapped_box(matrix, -beside, self.crown, beside, 0.54))
 
     def draw(self, canvas: skia.Canvas, pose: Pose) -> None:
         """Draw what hangs behind the head, trunk, head and a raised hand."""

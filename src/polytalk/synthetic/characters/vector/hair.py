@@ -7,23 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import skia
 
-from polytalk.synthetic.characters.vector.kit import (
-    Brush,
-    Colour,
-    Points,
-    Shape,
-    darker,
-    fill,
-    intersection,
-    lighter,
-    mirrored,
-    mix,
-    oval,
-    simplified,
-    smooth,
-    stroke,
-    stroked,
-)
+from polytalk.synthetic.characters.vector.colours import Colour, darker, lighter, mix
+from polytalk.synthetic.characters.vector.kit import Brush, Shape, fill, stroke, stroked
+from polytalk.synthetic.characters.vector.paths import Points, intersection, mirrored, oval, simplified, smooth
 
 LONG = ("long", "wavy", "bob", "bun", "ponytail", "braids", "pixie")
 """Mostly women's and girls'."""
@@ -179,9 +165,8 @@ class HairMaker:
         half = self.half + 0.08
         waves = [(half + (0.05 if step % 2 else -0.01), -0.3 + 0.16 * step) for step in range(7)]
         back = self.shape(mirrored([(0.0, -0.57), (0.25, -0.54), *waves, (0.2, 0.72), (0, 0.68)]), dark=True)
-        return Hair(
-            self.words("wavy"), (back,), self.combed(self.cap(-0.29, 0.3, 0.06, 0.06), 0.2, 16), hides_ears=True
-        )
+        front = self.combed(self.cap(-0.29, 0.3, 0.06, 0.06), 0.2, 16)
+        return Hair(self.words("wavy"), (back,), front, hides_ears=True)
 
     def _bob(self) -> Hair:
         front = self.combed(self.fringe(-0.16), 0.1, 12)
@@ -204,9 +189,8 @@ class HairMaker:
                 x, y = side * (self.half + 0.02 + 0.01 * step), 0.18 + 0.115 * step
                 path.addPath(oval(x, y, 0.075 - 0.004 * step, 0.08))
         back = Shape(path, self.dark, self.contour)
-        return Hair(
-            self.words("", "in braids"), (back,), self.combed(self.cap(-0.29, 0.2, 0.04), 0.0, 14), hides_ears=True
-        )
+        front = self.combed(self.cap(-0.29, 0.2, 0.04), 0.0, 14)
+        return Hair(self.words("", "in braids"), (back,), front, hides_ears=True)
 
     def _pixie(self) -> Hair:
         cap = self.cap(-0.24, 0.08, 0.07, 0.08 * self._either())

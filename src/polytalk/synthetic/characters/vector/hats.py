@@ -5,18 +5,10 @@ from __future__ import annotations
 import skia
 
 from polytalk.synthetic.characters.vector.clothes import cloth_colour
+from polytalk.synthetic.characters.vector.colours import argb, darker, lighter
 from polytalk.synthetic.characters.vector.hair import Hair, HairMaker
-from polytalk.synthetic.characters.vector.kit import (
-    Shape,
-    argb,
-    darker,
-    lighter,
-    linear,
-    mirrored,
-    oval,
-    smooth,
-    stroke,
-)
+from polytalk.synthetic.characters.vector.kit import Shape, linear, stroke
+from polytalk.synthetic.characters.vector.paths import mirrored, oval, smooth
 
 HATS = ("hat", "beanie", "hood", "headscarf", "turban", "beret")
 

@@ -1,4 +1,4 @@
-"""Brushes of the vector characters: colours, smooth outlines, and what an art style does to a filled shape.
+"""Brushes of the vector characters: fills, strokes, and what an art style does to a shape.
 
 Lengths are head heights (chin to crown = 1) with the origin at the centre of the head, y downwards; the canvas is
 scaled before anything is drawn, so that shaders and strokes are made once per character.
@@ -6,7 +6,6 @@ scaled before anything is drawn, so that shaders and strokes are made once per c
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +14,7 @@ from functools import cache
 import numpy as np
 import skia
 
-Colour = tuple[float, float, float]
-"""Red, green, blue in 0..1."""
-Points = Sequence[tuple[float, float]]
+from polytalk.synthetic.characters.vector.colours import Colour, argb, darker, lighter, mix
 
 TEXTURE = 128
 """Side in pixels of the textures that gradients are baked into."""
@@ -60,97 +57,6 @@ def transformed(canvas: skia.Canvas, matrix: skia.Matrix) -> Iterator[None]:
         yield
 
 
-def argb(colour: Colour, alpha: float = 1.0) -> int:
-    """Skia's packed colour."""
-    red, green, blue = (min(255, max(0, round(255 * part))) for part in colour)
-    return (round(255 * min(1.0, max(0.0, alpha))) << 24) | (red << 16) | (green << 8) | blue
-
-
-def hsv(hue: float, saturation: float, value: float) -> Colour:
-    """Colour from hue (turns), saturation and value, the last two clipped to 0..1."""
-    return colorsys.hsv_to_rgb(hue % 1.0, min(1.0, max(0.0, saturation)), min(1.0, max(0.0, value)))
-
-
-def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """`first` with `share` (0..1) of `second` in it."""
-    keep = 1.0 - share
-    return (
-        keep * first[0] + share * second[0],
-        keep * first[1] + share * second[1],
-        keep * first[2] + share * second[2],
-    )
-
-
-def darker(colour: Colour, amount: float) -> Colour:
-    """Shade of a colour, slightly bluer and richer as shadows are."""
-    hue, saturation, value = colorsys.rgb_to_hsv(*colour)
-    return hsv(hue, saturation + 0.35 * amount * saturation, value * (1 - amount))
-
-
-def lighter(colour: Colour, amount: float) -> Colour:
-    """Highlight of a colour."""
-    return mix(colour, (1.0, 0.98, 0.93), amount)
-
-
-def brightness(colour: Colour) -> float:
-    """Luma (ITU-R BT.601), 0..1."""
-    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
-
-
-def smooth(points: Points, closed: bool = True, tension: float = 0.17) -> skia.Path:
-    """Curve through all points (cardinal spline as Bezier pieces)."""
-    count = len(points)
-    path = skia.Path()
-    path.moveTo(*points[0])
-    for index in range(count if closed else count - 1):
-        if closed:
-            before, start = points[index - 1], points[index]
-            end, after = points[(index + 1) % count], points[(index + 2) % count]
-        else:
-            before, start = points[max(index - 1, 0)], points[index]
-            end, after = points[index + 1], points[min(index + 2, count - 1)]
-        path.cubicTo(
-            start[0] + tension * (end[0] - before[0]),
-            start[1] + tension * (end[1] - before[1]),
-            end[0] - tension * (after[0] - start[0]),
-            end[1] - tension * (after[1] - start[1]),
-            end[0],
-            end[1],
-        )
-    if closed:
-        path.close()
-    return path
-
-
-def mirrored(points: Points) -> list[tuple[float, float]]:
-    """Closed outline from its right half, listed from the top of the middle line to its bottom (x >= 0)."""
-    left = [(-x, y) for x, y in reversed(points) if x > 1e-6]
-    return [*points, *left]
-
-
-def simplified(path: skia.Path) -> skia.Path:
-    """The outline of a path without its inner crossings; the path itself where skia finds none."""
-    try:
-        return skia.Simplify(path) or path
-    except RuntimeError:
-        return path
-
-
-def intersection(path: skia.Path, other: skia.Path) -> skia.Path:
-    """What lies in both; nothing where skia cannot tell."""
-    try:
-        return skia.Op(path, other, skia.PathOp.kIntersect_PathOp) or skia.Path()
-    except RuntimeError:
-        return skia.Path()
-
-
-def oval(x: float, y: float, half_width: float, half_height: float) -> skia.Path:
-    """Ellipse around (x, y)."""
-    path = skia.Path()
-    path.addOval(skia.Rect.MakeLTRB(x - half_width, y - half_height, x + half_width, y + half_height))
-    return path
-
-
 def fill(colour: Colour, alpha: float = 1.0) -> skia.Paint:
     """Plain antialiased fill."""
     return skia.Paint(Color=argb(colour, alpha), AntiAlias=True)
@@ -159,13 +65,9 @@ def fill(colour: Colour, alpha: float = 1.0) -> skia.Paint:
 def stroke(colour: Colour, width: float, alpha: float = 1.0) -> skia.Paint:
     """Round-ended antialiased line; width in head heights."""
     return skia.Paint(
-        Color=argb(colour, alpha),
-        AntiAlias=True,
-        Style=skia.Paint.kStroke_Style,
-        StrokeWidth=width,
-        StrokeCap=skia.Paint.kRound_Cap,
-        StrokeJoin=skia.Paint.kRound_Join,
-    )
+        Color=argb(colour, alpha), AntiAlias=True, Style=skia.Paint.kStroke_Style, StrokeWidth=width,
+        StrokeCap=skia.Paint.kRound_Cap, StrokeJoin=skia.Paint.kRound_Join,
+    )  # fmt: skip
 
 
 def radial(
@@ -241,15 +143,10 @@ class Brush:
         if self.style == "flat" or self.style == "outlined":
             return fill(colour)
         strength = depth * (1.0 if self.style == "painted" else 0.55)
-        stops = [0.0, 0.45, 0.78, 1.0]
-        colours = [
-            lighter(colour, 0.16 * strength),
-            colour,
-            darker(colour, 0.14 * strength),
-            darker(colour, 0.36 * strength),
-        ]
+        shades = (darker(colour, share * strength) for share in (0.14, 0.36))
+        colours = [argb(each) for each in (lighter(colour, 0.16 * strength), colour, *shades)]
         centre_x, centre_y = x + 0.4 * radius * self.light, y - 0.3 * radius
-        return radial(centre_x, centre_y, 1.35 * radius, [argb(each) for each in colours], stops)
+        return radial(centre_x, centre_y, 1.35 * radius, colours, [0.0, 0.45, 0.78, 1.0])
 
     def contour(self, colour: Colour, scale: float = 1.0) -> skia.Paint | None:
         """Outline paint for a shape of this fill colour, None in styles without outlines."""

@@ -11,19 +11,9 @@ import numpy as np
 import skia
 
 from polytalk.synthetic.characters.character import Pose
-from polytalk.synthetic.characters.vector.kit import (
-    Brush,
-    Colour,
-    argb,
-    brightness,
-    darker,
-    fill,
-    lighter,
-    linear,
-    mix,
-    oval,
-    stroke,
-)
+from polytalk.synthetic.characters.vector.colours import Colour, argb, brightness, darker, lighter, mix
+from polytalk.synthetic.characters.vector.kit import Brush, fill, linear, stroke
+from polytalk.synthetic.characters.vector.paths import oval
 
 GAP = 0.46
 """Height of the gap between the lips at opening 1, in mouth widths (width 0.5, rounding 0)."""

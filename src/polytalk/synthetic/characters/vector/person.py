@@ -7,28 +7,14 @@ import skia
 
 from polytalk.synthetic.characters.character import Pose
 from polytalk.synthetic.characters.vector.body import Body
+from polytalk.synthetic.characters.vector.colours import Colour, brightness, darker, mix
 from polytalk.synthetic.characters.vector.face import Eyes, Glasses, Nose, cheek
-from polytalk.synthetic.characters.vector.figure import NOD, TURN, Figure
+from polytalk.synthetic.characters.vector.figure import NOD, TURN, VectorCharacter
 from polytalk.synthetic.characters.vector.hair import ANY, LONG, SHORT, Hair, HairMaker, hair_colour
 from polytalk.synthetic.characters.vector.hats import HATS, HatMaker
-from polytalk.synthetic.characters.vector.kit import (
-    Brush,
-    Colour,
-    Shape,
-    brightness,
-    darker,
-    draw_path,
-    fill,
-    glow,
-    intersection,
-    mirrored,
-    mix,
-    oval,
-    placed,
-    smooth,
-    stroke,
-)
+from polytalk.synthetic.characters.vector.kit import Brush, Shape, draw_path, fill, glow, placed, stroke
 from polytalk.synthetic.characters.vector.mouth import Mouth
+from polytalk.synthetic.characters.vector.paths import intersection, mirrored, oval, smooth
 
 SKINS: tuple[Colour, ...] = (
     (0.99, 0.88, 0.80), (0.96, 0.81, 0.69), (0.91, 0.73, 0.58), (0.85, 0.64, 0.47),
@@ -36,7 +22,7 @@ SKINS: tuple[Colour, ...] = (
 )  # fmt: skip
 
 
-class Person(Figure):
+class Person(VectorCharacter):
     """A human being, drawn from a seed. See `Character`."""
 
     def __init__(self, rng: np.random.Generator, style: str) -> None:
