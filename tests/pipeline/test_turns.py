@@ -85,16 +85,21 @@ def scene(*voices):
 
 def heard_by(pipe, wanted, **choices):
     """Speech features and masks of every call of the network that had several voices."""
-    features, masks = [], []
+    features, masks, network = [], [], pipe.components.transformer
 
     def before(_, args, kwargs):
-        if args and args[0] is None and args[4] is not None:
-            features.append(args[4])
-        elif kwargs.get("speaker_masks") is not None:
+        if kwargs.get("speaker_masks") is not None:
             masks.append(kwargs["speaker_masks"])
 
-    hook = pipe.components.transformer.register_forward_pre_hook(before, with_kwargs=True)
-    clips = list(pipe.stream(wanted, size=SIZE, generator=torch.Generator().manual_seed(0), **choices))
+    def prepare(text, image, audio, *rest):
+        if audio is not None:
+            features.append(audio)
+        return type(network).prepare_conditioning(network, text, image, audio, *rest)
+
+    hook = network.register_forward_pre_hook(before, with_kwargs=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "prepare_conditioning", prepare)
+        clips = list(pipe.stream(wanted, size=SIZE, generator=torch.Generator().manual_seed(0), **choices))
     hook.remove()
     return clips, features, masks
 
